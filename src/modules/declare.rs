@@ -62,7 +62,7 @@ macro_rules! modules {
             /// Where the web door is seen from outside.
             pub web_address: $crate::modules::api::WebAddress,
             /// What is between the running server and others: set once it runs.
-            pub peering: std::sync::OnceLock<std::sync::Weak<dyn $crate::admin::Peering>>,
+            pub peering: std::sync::Mutex<Option<std::sync::Weak<dyn $crate::admin::Peering>>>,
         }
 
         /// State of modules for one account while the router has its entry.

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use super::account::AccountEntry;
 use super::held::{Asks, State};
 use super::passage::{GuardQuery, Part, Passage, Verdict};
+use crate::stanza::{Kind, Stanza};
 use crate::store::ids::AccountId;
 use crate::store::tx::{StoreError, Tx};
 
@@ -20,6 +21,13 @@ pub trait Features: Debug + Send + Sync {
     /// Whether presence passes through accounts without sessions, too: it reaches nobody there, but is read along.
     fn follows_presence(&self) -> bool {
         false
+    }
+
+    /// Whether this is such presence.
+    fn follows(&self, stanza: &Stanza) -> bool {
+        stanza.kind() == Kind::Presence
+            && matches!(stanza.ty().as_deref(), None | Some("unavailable"))
+            && self.follows_presence()
     }
 
     /// Called when sessions of the account came, went or changed: decides which of their stanzas the

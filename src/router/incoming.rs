@@ -62,7 +62,7 @@ pub(super) fn pass(
         }
     });
     match handed {
-        None if needs_no_load(kind) && !is_followed(router, kind) => Routed::Done,
+        None if needs_no_load(kind) && !router.features.follows(stanza) => Routed::Done,
         None => Routed::Load(to.bare()),
         Some(HandedOn { routed, wake, lost, refused_writes, events, row, fate }) => {
             if let (stanza::Kind::Message, Routed::Done | Routed::Slow(_)) =
@@ -122,11 +122,7 @@ fn through(
     origin: &mut Origin<'_>,
 ) -> Result<Option<StoredRow>, Routed> {
     passage.takers = match takers(account, passage.stanza, &passage.decision) {
-        Err(Routed::Done)
-            if kind_of(passage.stanza).is_ok_and(|kind| is_followed(router, kind)) =>
-        {
-            Takers::new()
-        }
+        Err(Routed::Done) if router.features.follows(passage.stanza) => Takers::new(),
         taken => taken?,
     };
     router.features.pass(Part::Receiving, Some(account), passage).ended()?;
@@ -372,13 +368,6 @@ impl Router {
 fn needs_no_load(kind: StanzaClass) -> bool {
     use PresenceType::{Available, Error, Unavailable};
     matches!(kind, StanzaClass::Presence(Available | Unavailable | Error) | StanzaClass::IqReply)
-}
-
-/// Whether a feature reads along that nobody is there.
-fn is_followed(router: &Router, kind: StanzaClass) -> bool {
-    use PresenceType::{Available, Unavailable};
-    matches!(kind, StanzaClass::Presence(Available | Unavailable))
-        && router.features.follows_presence()
 }
 
 pub(super) fn kind_of(stanza: &Stanza) -> Result<StanzaClass, StanzaError> {

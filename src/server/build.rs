@@ -1,7 +1,7 @@
 //! The one place where the floors are joined: a configuration becomes a running server.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -178,7 +178,7 @@ impl Running {
         self.federation.domains.iter().map(|domain| (domain.clone(), *place)).collect()
     }
 
-    /// Says where domains of other servers of this process are; before anything is sent there, and once.
+    /// Says where domains of other servers of this process are; before anything is sent there.
     pub fn meet(&self, places: Vec<(String, SocketAddr)>) {
         self.federation.meet(places);
     }
@@ -258,7 +258,8 @@ impl Running {
         let context = self.context.clone();
         let peering: Arc<dyn Peering> = self.federation.verbs();
         // For commands in forms; the task below holds it until the server stops.
-        let _ = context.pipeline.shared().peering.set(Arc::downgrade(&peering));
+        let known = &context.pipeline.shared().peering;
+        *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&peering));
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {

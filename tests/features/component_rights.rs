@@ -190,6 +190,35 @@ async fn requests_in_the_name_of_accounts() -> Outcome<()> {
     Ok(())
 }
 
+/// XEP-0356 §6: the account's nodes are its own for such a request, too, as gateways make bookmarks.
+#[tokio::test]
+async fn nodes_in_the_name_of_accounts() -> Outcome<()> {
+    let allowed = "iq=[{namespace=\"http://jabber.org/protocol/pubsub\",type=\"both\"}]";
+    let lab = lab(&["alice"], &privileges(allowed));
+    let mut alice = online(&lab, "alice").await?;
+    let mut irc = Component::connect(&lab, IRC).await?;
+    let item =
+        "<item id='r@irc.localhost'><conference xmlns='urn:xmpp:bookmarks:1' name='R'/></item>";
+    for (ty, payload) in [
+        ("set", format!("<publish node='urn:xmpp:bookmarks:1'>{item}</publish>")),
+        ("get", "<items node='urn:xmpp:bookmarks:1'/>".to_owned()),
+    ] {
+        irc.send(&format!(
+            "<iq type='{ty}' id='outer' from='{IRC}' to='alice@localhost'><privileged_iq xmlns='{PRIVILEGE}'>\
+             <iq xmlns='jabber:client' type='{ty}' id='inner' to='alice@localhost'>\
+             <pubsub xmlns='http://jabber.org/protocol/pubsub'>{payload}</pubsub></iq></privileged_iq></iq>"
+        ))
+        .await?;
+        let answer = irc.finds(|e| e.attr("id") == Some("outer")).await?;
+        let inner = answer.find("iq").expect("an iq");
+        assert_eq!(inner.attr("type"), Some("result"), "{answer}");
+    }
+    let get = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='urn:xmpp:bookmarks:1'/></pubsub>";
+    let own = ask(&mut alice, "get", "", get).await?;
+    assert!(own.find("conference").is_some_and(|it| it.attr("name") == Some("R")), "{own}");
+    Ok(())
+}
+
 /// XEP-0356 §7, §8 rule 1
 #[tokio::test]
 async fn presence_of_accounts() -> Outcome<()> {

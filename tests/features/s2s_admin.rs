@@ -227,6 +227,32 @@ async fn rules_count_at_once() -> Outcome<()> {
     Ok(())
 }
 
+/// What waits for a domain goes back to its senders when the domain is kept out, however long it would wait else.
+#[tokio::test]
+async fn a_rule_gives_up_what_waits() -> Outcome<()> {
+    let sites = Sites::new();
+    let a = sites.lab(0, "alice");
+    let mut alice = a.online("alice", "x").await?;
+    say(&mut alice, "bob@b.test", "m1").await?;
+    until(&a, &["why", "b.test"], |said| said.out.contains("tried again in"));
+    // Only after a while it would be tried again by itself.
+    for _ in 0..4 {
+        let before = until(&a, &["why", "b.test"], |said| said.out.contains("tried again in")).out;
+        assert!(s2s(&a, &["retry", "b.test"]).ok);
+        until(&a, &["why", "b.test"], |said| {
+            said.out.contains("tried again in") && first_times(&said.out) != first_times(&before)
+        });
+    }
+    let said = s2s(&a, &["deny", "b.test"]);
+    assert!(
+        said.ok && said.out.contains("messages that are given up, and their senders told: 1"),
+        "{said:?}"
+    );
+    let error = alice.expect(|e| e.attr("id") == Some("m1")).await?;
+    assert!(error.to_string().contains("not-allowed"), "{error}");
+    Ok(())
+}
+
 /// Rules are kept, and made without a server, too; the rest needs one.
 #[tokio::test]
 async fn rules_outlive_the_server() -> Outcome<()> {

@@ -114,6 +114,9 @@ async fn until_given_up(fake: &Fake) -> Outcome<(usize, String)> {
             return Ok((streams, id(&first).to_owned()));
         }
         streams += 1;
+        if streams > 20 {
+            return raw.fail("it is never given up");
+        }
         raw.try_send(
             "<stream:error><internal-server-error xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>\
              </stream:stream>",

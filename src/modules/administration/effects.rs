@@ -1,6 +1,6 @@
 //! What an operator's verbs ([`crate::admin`]) do to sessions, contacts and everybody's messages.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::super::api::{Cx, WebAddress};
@@ -30,7 +30,8 @@ impl Cx {
         let operator = Operator::new(self.store.clone(), hosts, iterations, effects)
             .with_admins(self.config.admins.clone())
             .inviting(inviting(&self.config, &shared.web_address));
-        match shared.peering.get().and_then(Weak::upgrade) {
+        let peering = shared.peering.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match peering.and_then(|peering| peering.upgrade()) {
             Some(peering) => operator.with_peering(peering),
             None => operator,
         }

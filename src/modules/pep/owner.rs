@@ -66,7 +66,11 @@ pub(super) async fn asked(cx: &Cx, to: Option<&Jid>) -> Result<Asked, StanzaErro
 }
 
 async fn of_other(cx: &Cx, at: BareJid) -> Result<Asked, StanzaError> {
-    let mut asker = Asker::stranger(cx.jid().clone());
+    // Whoever may ask in the account's name is no client of it, but the account all the same.
+    let mut asker = match cx.jid().bare() == at {
+        true => Asker::owner(cx.jid().clone()),
+        false => Asker::stranger(cx.jid().clone()),
+    };
     let Some(relation) = cx.router.relation(&at, cx.jid()).await? else {
         let service = service(NOBODY, at, &cx.config);
         return Ok(Asked { owner: None, service, asker });

@@ -12,7 +12,9 @@ mod tries;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use self::tries::{Shared, Tries};
 use super::dns::Names;
@@ -28,14 +30,15 @@ pub struct Dial(Arc<Shared>);
 impl Dial {
     /// Connects with the certificates of `tls`.
     pub fn new(settings: Settings, names: Names, tls: PeerTls) -> Self {
-        Self(Arc::new(Shared { settings, names, tls, met: OnceLock::new() }))
+        Self(Arc::new(Shared { settings, names, tls, met: ArcSwap::default() }))
     }
 
     /// Says where these domains (in normal form) are, beside the routes of the settings. For servers of one process,
-    /// which know their ports only when they listen. Counts once.
+    /// which know their ports only when they listen.
     pub fn meet(&self, places: impl IntoIterator<Item = (String, SocketAddr)>) {
         let route = |(domain, place): (String, SocketAddr)| (domain, Route::to(place));
-        let _ = self.0.met.set(places.into_iter().map(route).collect::<BTreeMap<_, _>>());
+        let places: BTreeMap<_, _> = places.into_iter().map(route).collect();
+        self.0.met.store(Arc::new(places));
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::timeout_at;
 
 use super::public::is_public;
@@ -24,7 +25,7 @@ pub(super) struct Shared {
     pub(super) names: Names,
     pub(super) tls: PeerTls,
     /// Where servers of the same process are.
-    pub(super) met: OnceLock<BTreeMap<String, Route>>,
+    pub(super) met: ArcSwap<BTreeMap<String, Route>>,
 }
 
 /// The attempts for one domain.
@@ -87,12 +88,13 @@ impl Tries {
 
     /// Where the domain is: as the routes say, or as the DNS says.
     async fn find(&mut self) -> Result<VecDeque<Target>, DialError> {
-        let met = || self.shared.met.get().and_then(|met| met.get(&self.remote));
-        if let Some(route) = self.shared.settings.routes.get(&self.remote).or_else(met) {
+        let set = self.shared.settings.routes.get(&self.remote).cloned();
+        let route = set.or_else(|| self.shared.met.load().get(&self.remote).cloned());
+        if let Some(route) = route {
             let what = format!("s2s.routes: {} is at {route}", self.remote);
             self.steps.push(Step { what, took: Duration::ZERO, failed: false });
             self.routed = true;
-            return Ok(VecDeque::from([route.0.clone()]));
+            return Ok(VecDeque::from([route.0]));
         }
         if is_literal(&self.remote) {
             // RFC 7622 §3.2 allows them, but no authority vouches for one, and it may be anybody's.
