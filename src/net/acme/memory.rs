@@ -116,7 +116,7 @@ impl Notes {
 
     /// Forgets one that is removed.
     pub(super) fn forget(&self, name: &str, value: &str) {
-        let done = self.change(|memory| memory.records.retain(|(n, v)| (n, v) != (name, value)));
+        let done = self.change(|memory| memory.records.retain(|(n, v)| n != name || v != value));
         if let Err(failure) = done {
             tracing::warn!("{failure}");
         }

@@ -303,8 +303,8 @@ fn judged(
 /// RFC 8555 §9.1: each certificate is signed by the next one. What cannot be checked with the algorithms at hand is
 /// believed if the names agree.
 fn ordered(chain: &[CertificateDer<'_>]) -> Result<(), String> {
-    let read = |der| X509Certificate::from_der(der).map(|(_, one)| one);
-    let read: Result<Vec<_>, _> = chain.iter().map(|der| read(der)).collect();
+    let read = chain.iter().map(|der| X509Certificate::from_der(der).map(|(_, one)| one));
+    let read: Result<Vec<_>, _> = read.collect();
     let read = read.map_err(|error| clean(&error.to_string()))?;
     for (one, by) in read.iter().zip(read.iter().skip(1)) {
         let signed = one.verify_signature(Some(by.public_key()));

@@ -317,6 +317,38 @@ mod tests {
         assert_eq!(got, "[mine][add][_acme-challenge.a.example][$(x); v]");
     }
 
+    /// A stop or a timeout drops an order wherever it is.
+    #[tokio::test]
+    async fn what_a_dropped_order_showed_is_taken_back() {
+        use crate::net::acme::Memory;
+        use crate::net::tls::testing::{self, Authority};
+        let folder = tempfile::tempdir().unwrap();
+        let host = Authority::new().put(folder.path(), "a.example", &["a.example"]);
+        let tls = Tls::load(testing::settings(folder.path(), vec![host])).unwrap();
+        let out = folder.path().join("out");
+        let script = r#"echo "$@" >> "$0"; [ "$2" != bad ]"#;
+        let settings = settings(&["/bin/sh", "-c", script, out.to_str().unwrap()], 10);
+        let (answers, notes) = (Answers::default(), Notes::open(folder.path()));
+        let mut proofs = Proofs::new(&settings, &answers, &tls, &notes);
+        answers.all().insert("token".to_owned(), "answer".to_owned());
+        proofs.shown.push(Shown::Page("token".to_owned()));
+        for name in ["kept", "bad", "gone"] {
+            notes.record(name, "v").unwrap();
+        }
+        proofs.records.push(("gone".to_owned(), "v".to_owned()));
+        proofs.clear().await;
+        assert_eq!(answers.get("token"), None);
+        answers.all().insert("token".to_owned(), "answer".to_owned());
+        proofs.shown.push(Shown::Page("token".to_owned()));
+        drop(proofs);
+        assert_eq!(answers.get("token"), None);
+        assert_eq!(Memory::read(folder.path()).records.len(), 2);
+        sweep(&settings, &Notes::open(folder.path())).await;
+        assert_eq!(Memory::read(folder.path()).records, []);
+        let removed = std::fs::read_to_string(&out).unwrap();
+        assert_eq!(removed, "remove gone v\nremove kept v\nremove bad v\n");
+    }
+
     #[tokio::test]
     async fn a_command_that_fails_or_hangs_is_told() {
         let noisy = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo y >&2; exit 3";
