@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::marks::{self, Marks};
+use super::passwords;
 use super::piece::{MovedAccount, PART_BYTES_MAX, PART_DEPTH_MAX, Piece, Source, SourceError};
 use super::report::Report;
 use super::table::Table;
 use crate::base::credential::ScramKeys;
-use crate::base::id::OsRng;
 use crate::base::limits::Limits;
 use crate::base::time::micros;
 use crate::jid::BareJid;
@@ -22,7 +22,6 @@ use crate::store::accounts::{self, Account, Creation};
 use crate::store::ids::AccountId;
 use crate::store::imported;
 use crate::store::tx::{StoreError, Tx};
-use crate::stream::sasl::keys::derive_all;
 use crate::xml::gate::{self, Rules};
 use crate::xml::ns;
 
@@ -363,33 +362,22 @@ impl Importer {
                 accounts::set_keys(tx, there.id, &keys)?;
             }
         } else if !is_first {
-            for keys in unique(account.keys).iter().filter(|keys| !has.contains(&keys.hash)) {
+            for keys in
+                passwords::unique(account.keys).iter().filter(|keys| !has.contains(&keys.hash))
+            {
                 accounts::add_keys(tx, there.id, there.epoch, keys)?;
             }
         }
         Ok(())
     }
 
-    /// The keys, or those of the password; without either nobody can log in until somebody sets one.
+    /// The keys; without any nobody can log in until somebody sets a password.
     fn keys(&mut self, account: MovedAccount, jid: &BareJid) -> Vec<ScramKeys> {
-        if !account.keys.is_empty() {
-            return unique(account.keys);
-        }
-        let iterations = self.target.config.scram_iterations;
-        let derived = match &account.password {
-            None => Err("it came without one".to_owned()),
-            Some(secret) if is_name(&secret.0, &account.name, jid) => Err(IS_NAME.to_owned()),
-            Some(secret) => derive_all(&secret.0, iterations, &mut OsRng)
-                .map_err(|error| error.to_string()),
-        };
-        match derived {
-            Ok(keys) => keys.to_vec(),
-            Err(why) => {
-                let why = format!("{why}; `stonechat user reset-link {jid}` lets its owner set one");
-                self.report.not("passwords", "", jid.as_str(), &why);
-                Vec::new()
-            }
-        }
+        let keys = passwords::of(account, jid, self.target.config.scram_iterations);
+        keys.unwrap_or_else(|why| {
+            self.report.not("passwords", "", jid.as_str(), &why);
+            Vec::new()
+        })
     }
 
     fn room(&mut self, tx: &mut dyn Tx, text: &str) -> Result<(), StoreError> {
@@ -399,7 +387,7 @@ impl Importer {
                 match (rooms.open)(tx, &config, &jid, now)? {
                     Ok((key, is_new)) => {
                         let owner = Owner { jid, holder: Holder::Room, key };
-                        self.is_ours(tx, &owner, is_new)?.map(|()| (owner, is_new))
+                        marks::is_ours(tx, &owner, is_new)?.map(|()| (owner, is_new))
                     }
                     Err(why) => Err(why),
                 }
@@ -423,24 +411,6 @@ impl Importer {
                 Ok(())
             }
         }
-    }
-
-    /// A room that an import made, this one or one before. One of the same name that people made is theirs: the other
-    /// server's owners and its configuration have no right there.
-    fn is_ours(
-        &self,
-        tx: &mut dyn Tx,
-        owner: &Owner,
-        is_new: bool,
-    ) -> Result<Result<(), String>, StoreError> {
-        let mark = marks::made(owner);
-        if is_new {
-            imported::put(tx, mark)?;
-        } else if !imported::has(tx, mark)? {
-            let why = "a room of this name was made here, so nothing of it is taken";
-            return Ok(Err(why.to_owned()));
-        }
-        Ok(Ok(()))
     }
 
     fn room_address(&self, text: &str) -> Result<(BareJid, MovedRooms), String> {
@@ -491,11 +461,18 @@ impl Importer {
             return Ok(());
         }
         let (config, limits, now) = (&*self.target.config, &self.target.limits, self.target.now);
+        let noted = self.own.notes.len();
         let own = &mut self.own;
         let mut taking = Taking { tx, owner, config, limits, now, own };
         match (moved.take)(&mut taking, within, root)? {
             Taken::New => self.report.wrote(moved.what),
-            Taken::There => self.report.there(moved.what),
+            Taken::There => {
+                // What is only noted for others to come has to be noted in each run.
+                if self.own.notes.len() != noted {
+                    imported::forget(tx, mark)?;
+                }
+                self.report.there(moved.what);
+            }
             Taken::Not { which, why } => {
                 // It may be taken another time.
                 imported::forget(tx, mark)?;
@@ -504,30 +481,6 @@ impl Importer {
         }
         Ok(())
     }
-}
-
-/// Whether a password is the account's name, as it came or as it is here: Openfire writes it for one that it does not
-/// know, and everybody could guess it.
-fn is_name(password: &str, name: &str, jid: &BareJid) -> bool {
-    let local = jid.local().unwrap_or_default();
-    let (password, name) = (password.trim(), name.trim());
-    let prepared = BareJid::from_parts(Some(password), jid.domain());
-    password == name || password == local || prepared.is_ok_and(|it| it.local() == Some(local))
-}
-
-/// Why such a password is not taken.
-const IS_NAME: &str =
-    "it came with a password that is the name, as Openfire writes for one that it does not know";
-
-/// One set of keys for each hash.
-fn unique(mut keys: Vec<ScramKeys>) -> Vec<ScramKeys> {
-    let mut hashes = Vec::new();
-    keys.retain(|one| {
-        let is_new = !hashes.contains(&one.hash);
-        hashes.push(one.hash);
-        is_new
-    });
-    keys
 }
 
 /// What a part may be; the content's own bounds are the modules'.

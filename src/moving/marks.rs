@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use crate::modules::api::{Holder, Owner, Tag};
+use crate::store::imported;
+use crate::store::tx::{StoreError, Tx};
 
 /// Knows which of several equal elements comes: the same words in the same second are two messages.
 #[derive(Debug, Default)]
@@ -31,9 +33,25 @@ impl Marks {
 }
 
 /// The mark that a room was made by an import.
-pub fn made(owner: &Owner) -> i64 {
+fn made(owner: &Owner) -> i64 {
     // No element is empty.
     mark(owner, &[], b"", 0)
+}
+
+/// Whether an import made a room, this one or one before; else why nothing of it is taken: one of the same name that
+/// people made is theirs, and the other server's owners and its configuration have no right there.
+pub fn is_ours(
+    tx: &mut dyn Tx,
+    owner: &Owner,
+    is_new: bool,
+) -> Result<Result<(), String>, StoreError> {
+    let mark = made(owner);
+    if is_new {
+        imported::put(tx, mark)?;
+    } else if !imported::has(tx, mark)? {
+        return Ok(Err("a room of this name was made here, so nothing of it is taken".to_owned()));
+    }
+    Ok(Ok(()))
 }
 
 fn mark(owner: &Owner, within: &[Tag], xml: &[u8], nth: u64) -> i64 {

@@ -10,6 +10,7 @@ mod marks;
 pub mod open;
 pub mod openfire;
 mod parts;
+mod passwords;
 pub mod piece;
 pub mod prosody;
 pub mod report;

@@ -38,8 +38,8 @@ impl Report {
         let kind = self.kind(what);
         kind.not += 1;
         if kind.named.len() < NAMED_MAX {
-            let which = short(which);
-            let whose = if owner.is_empty() || owner == which { "" } else { owner };
+            let (owner, which) = (short(owner), short(which));
+            let whose = if owner.is_empty() || owner == which { "" } else { &owner };
             let space = if whose.is_empty() { "" } else { ": " };
             kind.named.push(format!("{whose}{space}{which}: {}", short(why)));
         }
@@ -131,11 +131,11 @@ mod tests {
         report.there("roster items");
         assert!(report.is_whole());
         for n in 0..300 {
-            report.not("roster items", "a@x", &format!("{n}\u{1b}[1m"), "why");
+            report.not("roster items", "a\u{7}@x", &format!("{n}\u{1b}[1m"), "why");
         }
         let lines = report.lines(false);
         assert_eq!(lines[0], "roster items: 1 new, 1 there already, 300 NOT taken");
-        assert_eq!(lines[2], "  a@x: 0\u{fffd}[1m: why");
+        assert_eq!(lines[2], "  a\u{fffd}@x: 0\u{fffd}[1m: why");
         assert_eq!(lines.last().unwrap(), "  and 100 more");
         for n in 0..200 {
             report.wrote(&n.to_string());

@@ -25,6 +25,11 @@ pub fn bounded(column: &str) -> String {
     format!("CASE WHEN octet_length({column}) <= 16777216 THEN {column} ELSE '' END")
 }
 
+/// The same of several.
+pub fn all_bounded(columns: &[&str]) -> String {
+    columns.iter().map(|column| bounded(column)).collect::<Vec<_>>().join(", ")
+}
+
 /// That SQLite refused.
 pub fn failed(path: &Path, error: &rusqlite::Error) -> SourceError {
     SourceError { place: path.display().to_string(), what: error.to_string() }

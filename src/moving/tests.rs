@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::export::{Selection, export};
 use super::import::{ImportError, Target, import, try_out};
+use super::piece::{MovedAccount, MovedFile, Piece, Source, SourceError};
 use super::report::Report;
 use super::xep0227::{Writer, open};
+use crate::base::credential::ScramKeys;
 use crate::base::limits::Limits;
 use crate::modules::{self, Config};
-use crate::store::{Options, Store};
+use crate::store::{Options, Store, StoreError, Tx, accounts};
 
 /// A server of `x.example` that nobody is connected to.
 struct Server {
@@ -321,4 +323,177 @@ async fn files_include_others_below_their_folder_only() {
     assert_eq!(report.of("accounts").new, 1, "{report:#?}");
     assert_eq!(report.of("included files").not, 5, "{report:#?}");
     assert!(!server.given().await.contains("thief"));
+}
+
+impl Server {
+    async fn write(&self, change: impl FnOnce(&mut dyn Tx) + Send + 'static) {
+        self.store.write(move |tx| Ok::<_, StoreError>(change(tx))).await.unwrap();
+    }
+
+    /// The hashes of an account's keys.
+    async fn hashes(&self, name: &'static str) -> usize {
+        let read = self.store.read(move |tx| {
+            let account = accounts::find(tx, name, "x.example")?.unwrap();
+            Ok(accounts::hashes(tx, account.id)?.len())
+        });
+        read.await.unwrap()
+    }
+
+    async fn take_pieces(&self, pieces: Vec<Piece>, passwords: bool) -> Report {
+        let target = Target { passwords, ..self.target.clone() };
+        let source = Box::new(Given(pieces.into()));
+        let (report, ended) = import(&self.store, source, target, Box::new(|_| {})).await;
+        ended.unwrap();
+        report
+    }
+}
+
+/// Gives what it has.
+struct Given(std::collections::VecDeque<Piece>);
+
+impl Source for Given {
+    fn next(&mut self) -> Result<Option<Piece>, SourceError> {
+        Ok(self.0.pop_front())
+    }
+
+    fn place(&self) -> String {
+        String::new()
+    }
+}
+
+fn named(name: &str) -> MovedAccount {
+    MovedAccount { host: "x.example".to_owned(), name: name.to_owned(), ..MovedAccount::default() }
+}
+
+fn keys(length: usize) -> ScramKeys {
+    let key = || vec![7; length];
+    super::keys::raw(None, 4096, b"salt".to_vec(), key(), key()).unwrap()
+}
+
+#[tokio::test]
+async fn a_password_that_is_the_name_is_none() {
+    let server = Server::new();
+    for (name, password) in [("al", "al"), ("Bob", "Bob"), ("Carl", "carl"), ("dora", "DORA")] {
+        let report =
+            server.take(&data(&format!("<user name='{name}' password='{password}'/>"))).await;
+        assert_eq!(report.of("accounts").new, 1);
+        let named = report.of("passwords").named;
+        assert!(named[0].contains("password that is the name") && named[0].contains("reset-link"));
+    }
+    for name in ["al", "bob", "carl", "dora"] {
+        assert_eq!(server.hashes(name).await, 0, "{name}");
+    }
+    let report = server.take(&data("<user name='erin' password='erin1'/>")).await;
+    assert!(report.is_whole() && server.hashes("erin").await > 0);
+}
+
+#[tokio::test]
+async fn what_people_took_away_does_not_come_back() {
+    let server = Server::new();
+    server.take(&everything()).await;
+    server
+        .write(|tx| {
+            for sql in ["DELETE FROM roster_item", "DELETE FROM blocked", "DELETE FROM archive"] {
+                tx.execute(sql, &[]).unwrap();
+            }
+        })
+        .await;
+    let cleared = server.given().await;
+    let report = server.take(&everything()).await;
+    assert!(report.kinds().all(|(_, kind)| kind.new == 0 && kind.not == 0), "{report:#?}");
+    assert_eq!(server.given().await, cleared);
+    // What is new in the source comes, and what could not be taken is tried again.
+    let more = |more: &str| {
+        data(&format!("<user name='alice'><query xmlns='jabber:iq:roster'>{more}</query></user>"))
+    };
+    let report = server.take(&more("<item jid='new@y.example'/><item jid='@@'/>")).await;
+    assert_eq!((report.of("roster items").new, report.of("roster items").not), (1, 1));
+    let report = server.take(&more("<item jid='new@y.example'/><item jid='@@'/>")).await;
+    assert_eq!((report.of("roster items").there, report.of("roster items").not), (1, 1));
+    // An account of the same name that was made since is another.
+    server.write(|tx| drop(tx.execute("DELETE FROM account", &[]).unwrap())).await;
+    let report = server.take(&everything()).await;
+    assert_eq!(report.of("roster items").new, 4, "{report:#?}");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_of_a_room_that_people_made() {
+    let server = Server::new();
+    server.take(&everything()).await;
+    // As if people had made it: no import says that it did.
+    server.write(|tx| drop(tx.execute("DELETE FROM imported", &[]).unwrap())).await;
+    server.write(|tx| drop(tx.execute("DELETE FROM room_affiliation", &[]).unwrap())).await;
+    let before = server.given().await;
+    let report = server.take(&everything()).await;
+    let named = report.of("rooms").named;
+    assert!(named[0].contains("a room of this name was made here"), "{report:#?}");
+    for what in ["room configurations", "room affiliations", "room subjects", "room messages"] {
+        assert_eq!((report.of(what).new, report.of(what).there), (0, 0), "{what}");
+    }
+    assert_eq!(server.given().await, before);
+}
+
+#[tokio::test]
+async fn an_account_that_was_there_keeps_its_keys() {
+    let server = Server::new();
+    let with = |length| {
+        let account = MovedAccount { keys: vec![keys(length)], ..named("al") };
+        vec![Piece::Account(account)]
+    };
+    // Within a run keys come one after the other.
+    let both = with(20).into_iter().chain(with(32)).collect();
+    server.take_pieces(both, false).await;
+    assert_eq!(server.hashes("al").await, 2);
+    let both = with(20).into_iter().chain(with(64)).collect();
+    server.take_pieces(both, false).await;
+    assert_eq!(server.hashes("al").await, 2);
+    server.take_pieces(with(64), true).await;
+    assert_eq!(server.hashes("al").await, 1);
+}
+
+#[tokio::test]
+async fn an_account_that_only_a_file_names_is_not_made() {
+    let server = Server::new();
+    let file = || {
+        let body = Box::new(std::io::empty());
+        let (name, media_type) = ("f".to_owned(), "text/plain".to_owned());
+        Piece::File(MovedFile { name, media_type, size: 0, at: 0, url: None, body })
+    };
+    let owner = || Piece::Account(MovedAccount { only_named: true, ..named("ghost") });
+    let report = server.take_pieces(vec![owner(), file()], false).await;
+    assert_eq!((report.of("accounts").new, report.of("files").not), (0, 1), "{report:#?}");
+    assert!(report.of("files").named[0].starts_with("ghost@x.example: f"), "{report:#?}");
+    assert!(!server.given().await.contains("ghost"));
+}
+
+#[tokio::test]
+async fn a_subject_is_the_rooms_and_nothing_but_a_subject() {
+    let server = Server::new();
+    let room = |from: &str| {
+        data(&format!(
+            "<room xmlns='urn:x-stonechat:moving:0' jid='s@conference.x.example'>\
+             <message xmlns='jabber:client' type='headline' from='{from}'><body>no</body><subject>Hi</subject>\
+             <x xmlns='urn:x'/></message></room>"
+        ))
+    };
+    let report = server.take(&room("boss@y.example")).await;
+    assert!(report.of("room subjects").named[0].contains("not in this room"), "{report:#?}");
+    let report = server.take(&room("s@conference.x.example/al")).await;
+    assert_eq!(report.of("room subjects").new, 1, "{report:#?}");
+    let given = server.given().await;
+    assert!(given.contains("<subject>Hi</subject>") && !given.contains("urn:x'"), "{given}");
+    assert!(!given.contains("headline") && !given.contains("<body>no"), "{given}");
+}
+
+#[tokio::test]
+async fn files_of_the_old_namespace_are_read() {
+    let server = Server::new();
+    let users = "<user name='old' password='s'><query xmlns='jabber:iq:roster'><item jid='a@y.example'/></query>\
+                 <offline-messages><message xmlns='jabber:client' from='a@y.example' to='old@x.example'>\
+                 <body>1</body></message></offline-messages></user>";
+    let old = "http://www.xmpp.org/extensions/xep-0227.html#ns";
+    let report = server.take(&data(users).replace("urn:xmpp:pie:0", old)).await;
+    assert!(report.is_whole(), "{report:#?}");
+    let counts = ["accounts", "roster items", "waiting messages"].map(|what| report.of(what).new);
+    assert_eq!(counts, [1, 1, 1], "{report:#?}");
 }

@@ -124,7 +124,7 @@ async fn a_certificate_is_ordered_and_renewed_under_a_session() -> Outcome<()> {
     here.session().await?.close().await?;
     assert_eq!((here.acme.accounts(), *here.acme.ordered.borrow()), (1, 2));
     let folder = here.data().join("acme");
-    for file in ["account.key", "certificate.pem", "state.json"] {
+    for file in ["account.key", "certificate.pem", "certificate.old.pem", "state.json"] {
         let mode = std::fs::metadata(folder.join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
@@ -252,6 +252,21 @@ async fn a_service_that_is_refused_is_left_out() -> Outcome<()> {
     assert!(
         here.command(&["check"]).out.contains("warning: acme: the authority refused conference")
     );
+    Ok(())
+}
+
+/// But a certificate that has all names, and is good for long, does not give way to one without them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_refused_later_stays_in_the_certificate() -> Outcome<()> {
+    let here = Ordering::new("http-01", "127.0.0.1", Ways::default(), &[]).await;
+    here.lab.process.logs(IN_USE);
+    let before = here.shown().await;
+    here.acme.now(|ways| ways.refuses = vec!["conference.chat.example".to_owned()]);
+    let failed = here.command(&["cert", "renew", "--now"]);
+    assert!(!failed.ok && failed.err.contains("conference.chat.example: "), "{failed:?}");
+    assert_eq!(here.shown().await, before);
+    let status = here.command(&["status"]).out;
+    assert!(status.contains("(1 in a row)") && !status.contains("it is not for"), "{status}");
     Ok(())
 }
 

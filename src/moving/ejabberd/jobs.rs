@@ -7,6 +7,9 @@ pub enum Job {
     NextAccount(String, String),
     /// A part of an account.
     Part(Part, String, String),
+    /// Contacts behind this row.
+    #[allow(missing_docs)]
+    Roster { name: String, host: String, after: i64 },
     /// A node of an account, by its number and name.
     Node(i64, String),
     /// Its items behind this time and row.
@@ -25,7 +28,6 @@ pub enum Job {
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
 pub enum Part {
-    Roster,
     Vcard,
     Private,
     Privacy,

@@ -263,7 +263,10 @@ mod tests {
         );
         for bad in ["sha,4096", "sha512,4096", "sha256,0", "sha256,10000001", "md5,4096"] {
             let pieces = of(bad);
-            assert!(matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]), "{bad}");
+            assert!(
+                matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]),
+                "{bad}"
+            );
         }
         let pieces =
             passwd("h", "u", &term::one(r#"{scram,<<"!">>,<<>>,<<>>,sha,1}"#).expect("a term"));

@@ -54,6 +54,8 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, SourceError> {
 
 /// Rows that are read at once.
 const PAGE: usize = 200;
+/// Groups of a contact that are read.
+const GROUPS_MAX: usize = 1_000;
 /// Bytes that are read at once, but for the last row of them.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
@@ -96,13 +98,13 @@ impl Sql {
         match job {
             Job::NextAccount(host, name) => self.account(&host, &name),
             Job::Part(part, host, name) => match part {
-                Part::Roster => self.roster(&host, &name),
                 Part::Vcard => self.vcard(&host, &name),
                 Part::Private => self.private(&host, &name),
                 Part::Privacy => self.privacy(&host, &name),
                 Part::Prefs => self.preferences(&host, &name),
                 Part::Nodes => self.nodes(&host, &name),
             },
+            Job::Roster { name, host, after } => self.roster(name, host, after),
             Job::Node(number, name) => self.node(number, name),
             Job::Items(number, name, at, row) => self.items(number, name, &at, row),
             Job::Archive { name, host, after } => self.archive(name, host, after),
@@ -127,8 +129,9 @@ impl Sql {
         let column = if self.only.is_some() { "?1" } else { "server_host" };
         let of = self.only.clone().unwrap_or_else(|| host.to_owned());
         let sql = format!(
-            "SELECT {column}, username, password, serverkey, salt, iterationcount FROM users
-             WHERE ({column}, username) > (?1, ?2) ORDER BY 1, 2 LIMIT 1"
+            "SELECT {column}, username, {}, iterationcount FROM users
+             WHERE ({column}, username) > (?1, ?2) ORDER BY 1, 2 LIMIT 1",
+            sqlite::all_bounded(&["password", "serverkey", "salt"])
         );
         let found = {
             let mut statement = self.db.prepare_cached(&sql)?;
@@ -166,29 +169,32 @@ impl Sql {
         });
         let after = (i64::MIN, 0);
         self.jobs.push_front(Job::Archive { name: name.clone(), host: Some(host.clone()), after });
-        let all =
-            [Part::Nodes, Part::Prefs, Part::Privacy, Part::Private, Part::Vcard, Part::Roster];
+        let all = [Part::Nodes, Part::Prefs, Part::Privacy, Part::Private, Part::Vcard];
         for part in all {
             self.jobs.push_front(Job::Part(part, host.clone(), name.clone()));
         }
+        self.jobs.push_front(Job::Roster { name, host, after: i64::MIN });
     }
 
-    fn roster(&mut self, host: &str, name: &str) -> Done {
+    fn roster(&mut self, name: String, host: String, after: i64) -> Done {
         let sql = format!(
-            "SELECT jid, nick, subscription, ask, askmessage FROM rosterusers WHERE {} AND username = ?2 ORDER BY jid",
+            "SELECT {}, rowid FROM rosterusers WHERE {} AND username = ?2 AND rowid > ?3
+             ORDER BY rowid LIMIT {PAGE}",
+            sqlite::all_bounded(&["jid", "nick", "subscription", "ask", "askmessage"]),
             self.at_host()
         );
+        let (grp, at) = (sqlite::bounded("grp"), self.at_host());
         let groups = format!(
-            "SELECT grp FROM rostergroups WHERE {} AND username = ?2 AND jid = ?3 ORDER BY grp",
-            self.at_host()
+            "SELECT {grp} FROM rostergroups WHERE {at} AND username = ?2 AND jid = ?3 ORDER BY grp LIMIT {GROUPS_MAX}"
         );
         let (mut contacts, mut of) =
             (self.db.prepare_cached(&sql)?, self.db.prepare_cached(&groups)?);
-        let mut rows = contacts.query((host, name))?;
+        let mut rows = contacts.query((&host, &name, after))?;
+        let (mut last, mut count) = (after, 0_usize);
         while let Some(row) = rows.next()? {
             let jid: String = row.get(0)?;
             let groups = of
-                .query_map((host, name, &jid), |row| row.get(0))?
+                .query_map((&host, &name, &jid), |row| row.get(0))?
                 .collect::<Done<Vec<String>>>()?;
             let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
             let (nick, subscription, ask, status): (String, String, String, Option<String>) =
@@ -213,6 +219,10 @@ impl Sql {
                 ..Contact::default()
             };
             self.ready.extend(records::contact(it, ask, status.as_deref().unwrap_or_default()));
+            (last, count) = (row.get(5)?, count.saturating_add(1));
+        }
+        if count >= PAGE {
+            self.jobs.push_front(Job::Roster { name, host, after: last });
         }
         Ok(())
     }
@@ -231,9 +241,8 @@ impl Sql {
     }
 
     fn private(&mut self, host: &str, name: &str) -> Done {
-        let (data, at) = (sqlite::bounded("data"), self.at_host());
-        let sql =
-            format!("SELECT namespace, {data} FROM private_storage WHERE {at} AND username = ?2");
+        let (texts, at) = (sqlite::all_bounded(&["namespace", "data"]), self.at_host());
+        let sql = format!("SELECT {texts} FROM private_storage WHERE {at} AND username = ?2");
         let mut found = self.db.prepare_cached(&sql)?;
         let mut rows = found.query((host, name))?;
         while let Some(row) = rows.next()? {
@@ -248,8 +257,10 @@ impl Sql {
         let default = format!("SELECT name FROM privacy_default_list WHERE {at} AND username = ?2");
         let default = self.texts(&default, host, name)?.pop();
         let sql = format!(
-            "SELECT l.name, d.t, d.value, d.action FROM privacy_list l JOIN privacy_list_data d ON d.id = l.id
-             WHERE {at} AND username = ?2 ORDER BY l.name, d.ord"
+            "SELECT {}, d.t, {}, d.action FROM privacy_list l JOIN privacy_list_data d ON d.id = l.id
+             WHERE {at} AND username = ?2 ORDER BY l.name, d.ord",
+            sqlite::bounded("l.name"),
+            sqlite::bounded("d.value")
         );
         let mut found = self.db.prepare_cached(&sql)?;
         let mut rows = found.query((host, name))?;
@@ -270,7 +281,8 @@ impl Sql {
 
     fn preferences(&mut self, host: &str, name: &str) -> Done {
         let sql = format!(
-            "SELECT def, always, never FROM archive_prefs WHERE {} AND username = ?2",
+            "SELECT {} FROM archive_prefs WHERE {} AND username = ?2",
+            sqlite::all_bounded(&["def", "always", "never"]),
             self.at_host()
         );
         let mut found = self.db.prepare_cached(&sql)?;
@@ -334,9 +346,9 @@ impl Sql {
 
     fn items(&mut self, number: i64, node: String, at: &str, row: i64) -> Done {
         let sql = format!(
-            "SELECT modification, rowid, itemid, publisher, {} FROM pubsub_item
+            "SELECT modification, rowid, {} FROM pubsub_item
              WHERE nodeid = ?1 AND (modification, rowid) > (?2, ?3) ORDER BY 1, 2",
-            sqlite::bounded("payload")
+            sqlite::all_bounded(&["itemid", "publisher", "payload"])
         );
         let mut found = self.db.prepare_cached(&sql)?;
         let mut rows = found.query((number, at, row))?;

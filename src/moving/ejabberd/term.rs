@@ -307,18 +307,23 @@ enum Raw {
 
 /// What is between two quotes.
 fn raw<R: BufRead>(scanner: &mut Scanner<R>, quote: u8) -> Result<Vec<Raw>, Fault> {
-    let mut parts = Vec::new();
+    let (mut parts, mut plain) = (Vec::new(), Vec::new());
     scanner.expect(quote)?;
     loop {
-        let mut plain = Vec::new();
         scanner.until(quote, b'\\', &mut plain)?;
+        let point = if scanner.take()? == quote { None } else { Some(escape(scanner)?) };
+        // Of ASCII it is the same byte in each kind of text; a part for each would take many times its room.
+        if let Some(byte) = point.and_then(|it| u8::try_from(it).ok()).filter(u8::is_ascii) {
+            plain.push(byte);
+            continue;
+        }
         if !plain.is_empty() {
-            parts.push(Raw::Bytes(plain));
+            parts.push(Raw::Bytes(std::mem::take(&mut plain)));
         }
-        if scanner.take()? == quote {
-            return Ok(parts);
+        match point {
+            Some(point) => parts.push(Raw::Point(point)),
+            None => return Ok(parts),
         }
-        parts.push(Raw::Point(escape(scanner)?));
     }
 }
 

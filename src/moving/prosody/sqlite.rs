@@ -46,6 +46,8 @@ pub struct Rows {
 /// How much is read at once: so many rows, or so many bytes.
 const PAGE_ROWS: usize = 200;
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// What a row of a value counts for beside its texts.
+const ROW: usize = 64;
 
 impl Rows {
     /// From the beginning.
@@ -121,7 +123,8 @@ impl Database {
     ) -> Result<Option<Value>, SourceError> {
         let user = user.unwrap_or_default();
         let sql = format!(
-            "SELECT key, type, {} FROM prosody WHERE host = ?1 AND user = ?2 AND store = ?3",
+            "SELECT {}, type, {} FROM prosody WHERE host = ?1 AND user = ?2 AND store = ?3",
+            sqlite::bounded("key"),
             sqlite::bounded("value")
         );
         let mut table = Table::default();
@@ -136,7 +139,7 @@ impl Database {
         while let Some(row) = rows.next().map_err(failed)? {
             any = true;
             let (key, kind, text) = texts(row).map_err(failed)?;
-            bytes = bytes.saturating_add(text.len());
+            bytes = bytes.saturating_add(text.len()).saturating_add(key.len()).saturating_add(ROW);
             if bytes > json::BYTES_MAX {
                 return Err(wrong(format!("more than {} bytes", json::BYTES_MAX)));
             }

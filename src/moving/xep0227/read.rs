@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
 
 use super::file::{Mark, Opened, XmlFile};
-use super::{OURS, PIE, SCRAM, XINCLUDE};
+use super::{OLD, OURS, PIE, SCRAM, XINCLUDE};
 use crate::admin::Secret;
 use crate::base::time::{micros, parse};
 use crate::modules::ALL;
@@ -81,7 +81,10 @@ impl Source for Reader {
 }
 
 impl Reader {
-    fn opened(&mut self, opened: Opened) -> Result<(), SourceError> {
+    fn opened(&mut self, mut opened: Opened) -> Result<(), SourceError> {
+        if opened.tag.ns == OLD {
+            opened.tag.ns = PIE.to_owned();
+        }
         let tag = &opened.tag;
         let is_open = !opened.is_empty;
         if tag.is(XINCLUDE, "include") && self.includes_here() {

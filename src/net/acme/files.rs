@@ -56,7 +56,8 @@ pub(super) fn account_key(
 pub(super) fn keep(folder: &Path, key: &str, chain: &str) -> Result<(), Failure> {
     if kept(folder).is_some() {
         let former = folder.join("certificate.old.pem");
-        let copied = pair::read(&certificate_file(folder)).and_then(|old| write_private(&former, &old));
+        let copied =
+            pair::read(&certificate_file(folder)).and_then(|old| write_private(&former, &old));
         if let Err(error) = copied {
             tracing::warn!("the certificate before this one is not kept: {error}");
         }

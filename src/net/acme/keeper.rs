@@ -176,7 +176,9 @@ impl Keeper {
     /// Takes back what an earlier order, maybe of an earlier process, left in the DNS.
     async fn swept(&self) {
         if timeout(ORDER_TIME, Box::pin(sweep(&self.settings, &self.notes))).await.is_err() {
-            tracing::warn!("records of earlier orders are still in the DNS; they are removed later");
+            tracing::warn!(
+                "records of earlier orders are still in the DNS; they are removed later"
+            );
         }
     }
 

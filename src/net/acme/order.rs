@@ -18,8 +18,8 @@ use super::failure::{Failure, clean, name};
 use super::files;
 use super::proofs::Proofs;
 use super::settings::{Challenge, Settings};
-use crate::net::tls::facts::Facts;
 use crate::base::time::stamp;
+use crate::net::tls::facts::Facts;
 use crate::net::tls::pair;
 
 /// A certificate with its chain, and its key, both PEM.
@@ -285,7 +285,9 @@ fn judged(
     }
     if let Some(least) = least_end.filter(|least| facts.not_after < *least) {
         let (ends, least) = (stamp(facts.not_after), stamp(least));
-        let what = format!("the authority's certificate ends at {ends}, before the one in use does, at {least}");
+        let what = format!(
+            "the authority's certificate ends at {ends}, before the one in use does, at {least}"
+        );
         let fix = "it is tried again by itself; to have it nevertheless, move certificate.pem out of the folder acme";
         return Err(Failure::of(what, fix));
     }

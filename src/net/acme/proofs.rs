@@ -143,7 +143,9 @@ pub(super) async fn sweep(settings: &Settings, notes: &Notes) {
         let next = notes.look().records.first().cloned();
         let Some((name, value)) = next else { return };
         if let Err(failure) = dns(settings, "remove", &name, &value).await {
-            tracing::warn!("the record {name} of an earlier order may still be in the DNS: {failure}");
+            tracing::warn!(
+                "the record {name} of an earlier order may still be in the DNS: {failure}"
+            );
         }
         notes.forget(&name, &value);
     }

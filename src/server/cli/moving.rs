@@ -83,8 +83,8 @@ fn taken(loaded: &Loaded, args: &Import) -> Result<Ended, Problems> {
     drop(scratch);
     let ended = ended.map_err(|error| match error {
         ImportError::Source(error) => problem(
-            format!("the data cannot be read any further: {}", error.what),
-            &error.place,
+            format!("the data cannot be read any further: {}", error.what.replace(char::is_control, "\u{fffd}")),
+            &error.place.replace(char::is_control, "\u{fffd}"),
             "mend it, and give the command again: what was taken stays, and is not taken twice",
         ),
         ImportError::Store(error) => problem(
@@ -122,6 +122,8 @@ fn file_problem(path: &Path, error: &std::io::Error) -> Problems {
 fn shown() -> Told {
     let (terminal, mut last) = (std::io::stderr().is_terminal(), 0);
     Box::new(move |Progress { pieces, share, place }| {
+        // It may have names out of the source, which must not steer a terminal.
+        let place = place.replace(char::is_control, "\u{fffd}");
         let share = share.map(|share| format!("{}.{} %, ", share / 10, share % 10));
         let line = format!("{}{pieces} things, {place}", share.unwrap_or_default());
         if terminal {

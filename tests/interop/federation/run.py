@@ -95,10 +95,17 @@ async def run(binary, only):
             async with gate:
                 return await judge(bed, *item)
 
-        results = await asyncio.gather(*(gated(item) for item in todo if not item[1].alone))
-        for item in todo:
-            if item[1].alone:
-                results.append(await judge(bed, *item))
+        beside = [item for item in todo if not item[1].alone]
+        results = await asyncio.gather(*(gated(item) for item in beside))
+        results += [await judge(bed, *item) for item in todo if item[1].alone]
+        # On a busy machine the other servers miss a deadline now and then: once more, with nothing beside it.
+        order = beside + [item for item in todo if item[1].alone]
+        again = [at for at, passed in enumerate(results) if not passed]
+        if again:
+            bed.deadline = time.monotonic() + BUDGET / 2
+            print(f"federation: {len(again)} once more, alone", flush=True)
+        for at in again:
+            results[at] = await judge(bed, *order[at])
         failed = results.count(False)
         if failed:
             for server in bed.servers:
