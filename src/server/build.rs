@@ -9,21 +9,23 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::{AdminSocket, is_alive};
+use super::around::{forget_audit, operators};
 use super::check::{bind_problem, bucket, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::federation::{self, Federation};
 use super::listening::{Listening, listen_for_peers};
 use super::periodic;
-use crate::admin::{Operator, Response};
+use crate::admin::{Operators, Response};
 use crate::base::id::{OsRng, Rng};
-use crate::jid::Jid;
-use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
+use crate::modules::api::{Cause, PeriodicJob, Serving, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::c2s::{ClientStreams, ListenerKind};
 use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
-use crate::net::web::{BoshTable, Door, Entrance, Started, Watchers, Web};
+use crate::net::web::{
+    ApiCounts, BoshTable, Desk, Door, Entrance, Settings as WebSettings, Started, Watchers, Web,
+};
 use crate::router::outbox::End;
 use crate::router::peers::Peers;
 use crate::router::registry::Conflict;
@@ -60,6 +62,8 @@ pub struct Places {
     pub web_plain: Vec<SocketAddr>,
     /// Figures for whoever watches the server.
     pub metrics: Vec<SocketAddr>,
+    /// The operator's API.
+    pub api: Vec<SocketAddr>,
     /// Where other servers connect and start TLS.
     pub s2s: Vec<SocketAddr>,
     /// Where other servers connect with TLS.
@@ -96,7 +100,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let socket = bind_operator(config, origins).await?;
     let left = federation.restore().await?;
     restore_sessions(&context).await?;
-    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls] =
+    let [c2s, c2s_tls, web, web_plain, metrics, api, s2s, s2s_tls, components, components_tls] =
         bind_all(config, origins).await?;
     let places = Places {
         c2s: addresses(&c2s),
@@ -104,6 +108,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
         web: addresses(&web),
         web_plain: addresses(&web_plain),
         metrics: addresses(&metrics),
+        api: addresses(&api),
         s2s: addresses(&s2s),
         s2s_tls: addresses(&s2s_tls),
         components: addresses(&components),
@@ -120,25 +125,21 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     // A proxy has the usual port.
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
     context.pipeline.shared().web_address.set(&settings.url, port, settings.pages);
-    let (bosh, started) = (BoshTable::default(), Started::default());
-    let door = Arc::new(Web {
-        context: context.clone(),
-        settings,
-        ports,
-        bosh,
-        started,
-        peers: federation.streams.clone(),
-    });
+    let door = web_side(&context, &federation, settings, ports);
     for (listeners, entrance) in [(web, Entrance::Tls), (web_plain, Entrance::Plain)] {
         on.all(listeners, Door::new(door.clone(), tls.clone(), entrance));
     }
     // Counted apart: whoever has all streams of an address still hears how the server is.
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
+    let operators = operators(&context, &federation, config);
+    let desk = Desk::new(door.clone(), operators.clone(), config.admin.api(), tls.clone());
+    Listening::new(&context).all(api, desk);
     listen_for_peers(&context, &federation, [s2s, s2s_tls], [components, components_tls]);
     let running = Running { places, tls, store, context, stop, save, federation };
     running.watch_certificates();
     running.start_periodic_jobs();
-    running.listen_to_operator(socket);
+    running.listen_to_operator(socket, operators);
+    forget_audit(&running.context, config.admin.audit_days);
     running.federation.begin(left);
     running.store.check_after_unclean_stop();
     door.started.set();
@@ -243,12 +244,11 @@ impl Running {
         });
     }
 
-    fn listen_to_operator(&self, socket: AdminSocket) {
-        let (context, peering) = (self.context.clone(), self.federation.verbs());
+    fn listen_to_operator(&self, socket: AdminSocket, operators: Operators) {
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {
-                let operator = operator(&context).map(|it| it.with_peering(peering.clone()));
+                let operator = operators();
                 async move {
                     match operator {
                         Some(operator) => operator.run(request).await,
@@ -264,9 +264,27 @@ impl Running {
     }
 }
 
+/// What all that speaks HTTP shares.
+fn web_side(
+    context: &Arc<Context>,
+    federation: &Federation,
+    settings: WebSettings,
+    ports: Ports,
+) -> Arc<Web> {
+    Arc::new(Web {
+        context: context.clone(),
+        settings,
+        ports,
+        bosh: BoshTable::default(),
+        started: Started::default(),
+        peers: federation.streams.clone(),
+        api: ApiCounts::default(),
+    })
+}
+
 /// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 9], Problem> {
-    let mut bound: [Vec<TcpListener>; 9] = Default::default();
+async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 10], Problem> {
+    let mut bound: [Vec<TcpListener>; 10] = Default::default();
     for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
         for address in addresses {
             let failed = |error| bind_problem(*address, &error, origins.of(key));
@@ -278,12 +296,6 @@ async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-}
-
-/// The operator's verbs, with the time of now.
-fn operator(context: &Context) -> Option<Operator> {
-    let host = Jid::parse(context.router.hosts().first()?).ok()?;
-    Some(context.cx(Requester::Entity(host)).operator())
 }
 
 /// Said before a port is found taken: it would be blamed on some other server.
@@ -464,7 +476,8 @@ const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
     --set c2s.listen_tls=127.0.0.1:15223 --set s2s.listen=127.0.0.1:15269 \
-    --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
+    --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444 \
+    --set admin.listen=127.0.0.1:15445";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

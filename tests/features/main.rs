@@ -9,6 +9,7 @@
 )]
 
 mod administration;
+mod api;
 mod archive;
 mod archive_preferences;
 mod audit;

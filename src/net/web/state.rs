@@ -7,6 +7,7 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
 
+use super::api::ApiCounts;
 use super::bosh;
 use super::settings::Settings;
 use super::visitor::{Connection, Visitor};
@@ -28,6 +29,8 @@ pub struct Web {
     pub started: Started,
     /// The streams with other servers, for the figures.
     pub peers: Arc<Federation>,
+    /// What the operator's API counts.
+    pub api: ApiCounts,
 }
 
 /// Whether the start is over.

@@ -139,7 +139,7 @@ mod tests {
     ) -> Result<Lab, Problems> {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
         let set = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let common = Common { config: None, set, data_dir: None };
+        let common = Common { config: None, set, data_dir: None, json: false };
         let args = LabArgs {
             domain: owned(domains),
             user: owned(users),

@@ -11,6 +11,7 @@ mod origins;
 mod s2s;
 mod schema;
 mod sections;
+mod shown;
 mod validate;
 mod validate_component;
 mod validate_s2s;
@@ -24,6 +25,7 @@ pub use sections::{
     Admin, C2s, Conflict, Host, Log, LogFormat, Metrics, Modules, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion, Web,
 };
+pub use shown::shown;
 
 use crate::admin::Admins;
 use crate::base::limits::Limits;
@@ -139,11 +141,12 @@ impl Config {
         // No delays by default; the maximum stays, so that a test can set a delay.
         self.sasl.delay_first_ms = 0;
         self.admin.socket = None;
+        self.admin.listen = vec![free];
         self
     }
 
     /// All addresses that are listened on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 9] {
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 10] {
         let [s2s, s2s_tls] = self.s2s.listeners();
         let [components, components_tls]: [&[SocketAddr]; 2] = match self.component.is_empty() {
             true => [&[], &[]],
@@ -155,6 +158,7 @@ impl Config {
             ("web.listen", &self.web.listen),
             ("web.listen_plain", &self.web.listen_plain),
             ("metrics.listen", &self.metrics.listen),
+            ("admin.listen", &self.admin.listen),
             ("s2s.listen", s2s),
             ("s2s.listen_tls", s2s_tls),
             ("components.listen", components),
@@ -234,6 +238,13 @@ impl Config {
         }
         if self.sasl.mechanisms.iter().any(|name| name == "ANONYMOUS") {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
+        }
+        if self.admin.listen.iter().any(|address| !address.ip().is_loopback()) {
+            lines.push(
+                "admin.listen has an address that other machines reach: the API's tokens can be read on the way; put a \
+                 proxy with TLS before it"
+                    .to_owned(),
+            );
         }
         lines.extend(component::warnings(&self.component, &self.components));
         lines

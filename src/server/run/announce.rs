@@ -23,6 +23,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
         ("web:", &listening.web, "HTTPS, WebSocket"),
         ("", &listening.web_plain, "plain HTTP, for a proxy"),
         ("metrics:", &listening.metrics, "figures for Prometheus, plain HTTP"),
+        ("api:", &listening.api, "JSON for programs with a token, plain HTTP"),
     ] {
         if !addresses.is_empty() {
             lines.push(format!("  {label:<12} {}  ({what})", places(addresses)));

@@ -173,7 +173,7 @@ impl Drop for Process {
 }
 
 /// Settings of a server that listens where the system has room.
-pub const PORTS: [&str; 10] = [
+pub const PORTS: [&str; 12] = [
     "--set",
     "c2s.listen=127.0.0.1:0",
     "--set",
@@ -182,6 +182,8 @@ pub const PORTS: [&str; 10] = [
     "web.listen=127.0.0.1:0",
     "--set",
     "metrics.listen=127.0.0.1:0",
+    "--set",
+    "admin.listen=127.0.0.1:0",
     "--set",
     "s2s.listen=127.0.0.1:0",
 ];
@@ -201,6 +203,8 @@ pub struct Lab {
     pub metrics: Option<SocketAddr>,
     /// Where components connect, if some are configured.
     pub components: Option<SocketAddr>,
+    /// Where the operator's API is; only of what is started as a lab.
+    pub api: Option<SocketAddr>,
 }
 
 impl Lab {
@@ -247,7 +251,10 @@ impl Lab {
         let metrics = metrics.strip_prefix("http://").and_then(|it| it.strip_suffix("/metrics"));
         let metrics = metrics.and_then(|address| address.parse().ok());
         let components = text("components").parse().ok();
-        Lab { process, target, data: text("data").into(), metrics, components }
+        let api = text("api");
+        let api = api.strip_prefix("http://").and_then(|it| it.strip_suffix("/api/v1"));
+        let api = api.and_then(|address| address.parse().ok());
+        Lab { process, target, data: text("data").into(), metrics, components, api }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -283,6 +290,8 @@ impl Lab {
             "web.listen=127.0.0.1:0",
             "--set",
             "metrics.listen=127.0.0.1:0",
+            "--set",
+            "admin.listen=127.0.0.1:0",
             "--set",
             "s2s.listen=127.0.0.1:0",
             "--set",
@@ -328,7 +337,7 @@ impl Lab {
             let there = text.lines().any(|line| line.ends_with("(bridges and bots)"));
             Some(if there { address(text, "(bridges and bots)") } else { None })
         });
-        Lab { process, target, data, metrics: None, components }
+        Lab { process, target, data, metrics: None, components, api: None }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if
