@@ -104,7 +104,7 @@ impl From<Role> for Rank {
 pub enum Via {
     /// The command line: whoever has the server's files.
     CommandLine,
-    /// An ad-hoc command in a client (XEP-0050).
+    /// An ad-hoc command in a client.
     Client,
     /// The JSON API, from this address.
     Api(IpAddr),

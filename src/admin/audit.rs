@@ -15,6 +15,9 @@ pub(super) struct Entry {
     act: Act,
     /// For the log: `made an account`.
     what: Option<&'static str>,
+    /// For the log: the team, and whom or what else it is about.
+    team: Option<String>,
+    on: Option<String>,
 }
 
 impl Entry {
@@ -27,7 +30,13 @@ impl Entry {
             target: request.target().map(|target| shortened(&target)),
             ..Act::default()
         };
-        Self { act, what: request.changes() }
+        let (team, on) = match request {
+            Request::Team(verb) => verb.changes().map_or((None, None), |(_, team, on)| {
+                (Some(team.to_owned()), on.map(str::to_owned))
+            }),
+            _ => (None, act.target.clone()),
+        };
+        Self { act, what: request.changes(), team, on }
     }
 
     /// Writes it down.
@@ -37,20 +46,20 @@ impl Entry {
         done: &Result<T, AdminError>,
         now: SystemTime,
     ) {
-        let Self { act, what } = self;
+        let Self { act, what, team, on } = self;
         let refused = matches!(done, Err(AdminError::Above(..) | AdminError::Forbidden(..)));
         if what.is_none() && !refused {
             return;
         }
         let failure = done.as_ref().err().map(|error| shortened(&error.to_string()));
-        let Act { actor: by, via, address, verb, target: on, .. } = &act;
+        let Act { actor: by, via, address, verb, .. } = &act;
         match (&failure, what) {
-            (None, Some(what)) => tracing::info!(by, via, address, on, "an admin {what}"),
+            (None, Some(what)) => tracing::info!(by, via, address, team, on, "an admin {what}"),
             (Some(_), _) if refused => {
-                tracing::warn!(by, via, address, on, verb, "an admin was refused");
+                tracing::warn!(by, via, address, team, on, verb, "an admin was refused");
             }
             (Some(why), _) => {
-                tracing::info!(by, via, address, on, verb, why, "an admin's verb failed")
+                tracing::info!(by, via, address, team, on, verb, why, "an admin's verb failed")
             }
             (None, None) => {}
         }

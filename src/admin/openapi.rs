@@ -211,60 +211,63 @@ fn operation(verb: &'static Verb, gives: &Value) -> Value {
     let in_path: Vec<_> = verb.in_path().collect();
     let (path, others): (Vec<&Argument>, Vec<&Argument>) =
         arguments(verb).iter().partition(|one| in_path.contains(&&*one.name));
-    let parameter = |place: &'static str| {
-        move |one: &&Argument| {
-            let mut schema = one.schema.clone();
-            let told = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            json!({
-                "name": one.name,
-                "in": place,
-                "required": one.required,
-                "description": told.unwrap_or_default(),
-                "schema": schema,
-            })
-        }
+    let mut parameters: Vec<Value> = path.iter().map(|one| parameter(one, "path")).collect();
+    let mut operation = Map::new();
+    let mut put = |name: &str, value: Value| drop(operation.insert(name.to_owned(), value));
+    put("operationId", Value::from(verb.name));
+    put("summary", Value::from(verb.summary));
+    put("description", Value::from(described(verb)));
+    put("tags", json!([tag(verb)]));
+    put("x-stonechat-role", Value::from(verb.least.as_str()));
+    put("x-stonechat-command", Value::from(verb.cli));
+    let ad_hoc = match verb.ad_hoc {
+        AdHoc::Node(node) => json!({ "node": node }),
+        AdHoc::None(why) => json!({ "none": why }),
     };
-    let mut parameters: Vec<Value> = path.iter().map(parameter("path")).collect();
-    let mut operation = json!({
-        "operationId": verb.name,
-        "summary": verb.summary,
-        "description": described(verb),
-        "tags": [tag(verb)],
-        "x-stonechat-role": verb.least.as_str(),
-        "x-stonechat-command": verb.cli,
-        "x-stonechat-ad-hoc": match verb.ad_hoc {
-            AdHoc::Node(node) => json!({ "node": node }),
-            AdHoc::None(why) => json!({ "none": why }),
-        },
-        "responses": {
-            "200": {
-                "description": "It was done",
-                "content": { "application/json": { "schema": gives } },
-            },
-            "default": { "$ref": "#/components/responses/Problem" },
-        },
+    put("x-stonechat-ad-hoc", ad_hoc);
+    let content = json!({ "application/json": { "schema": gives } });
+    let responses = json!({
+        "200": { "description": "It was done", "content": content },
+        "default": { "$ref": "#/components/responses/Problem" },
     });
+    put("responses", responses);
     if verb.method.has_body() && !others.is_empty() {
-        let properties: Map<String, Value> =
-            others.iter().map(|one| (one.name.clone(), one.schema.clone())).collect();
-        let required: Vec<_> =
-            others.iter().filter(|one| one.required).map(|one| &one.name).collect();
-        operation["requestBody"] = json!({
-            "required": !required.is_empty(),
-            "content": { "application/json": { "schema": {
-                "type": "object",
-                "properties": properties,
-                "required": required,
-                "additionalProperties": false,
-            } } },
-        });
+        put("requestBody", body(&others));
     } else {
-        parameters.extend(others.iter().map(parameter("query")));
+        parameters.extend(others.iter().map(|one| parameter(one, "query")));
     }
     if !parameters.is_empty() {
-        operation["parameters"] = Value::Array(parameters);
+        put("parameters", Value::Array(parameters));
     }
-    operation
+    Value::Object(operation)
+}
+
+/// An argument in the path or the query.
+fn parameter(argument: &Argument, place: &str) -> Value {
+    let mut schema = argument.schema.clone();
+    let told = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+    json!({
+        "name": argument.name,
+        "in": place,
+        "required": argument.required,
+        "description": told.unwrap_or_default(),
+        "schema": schema,
+    })
+}
+
+/// The arguments in a body.
+fn body(arguments: &[&Argument]) -> Value {
+    let properties: Map<String, Value> =
+        arguments.iter().map(|one| (one.name.clone(), one.schema.clone())).collect();
+    let required: Vec<_> =
+        arguments.iter().filter(|one| one.required).map(|one| &one.name).collect();
+    let schema = json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    });
+    json!({ "required": !required.is_empty(), "content": { "application/json": { "schema": schema } } })
 }
 
 fn described(verb: &Verb) -> String {

@@ -152,7 +152,7 @@ pub enum Request {
     Upload(UploadVerb),
     /// Shows and changes what is between this server and others.
     Peers(PeerVerb),
-    /// Lists what people reported of whom they blocked (XEP-0377).
+    /// Lists what people reported of whom they blocked.
     ReportList {
         /// Also reports that are done with.
         #[serde(default)]
@@ -358,7 +358,7 @@ impl Request {
             Self::Backup { path } => Some(path.clone()),
             Self::TokenAdd { name, .. } | Self::TokenRevoke { name } => Some(name.clone()),
             Self::Invite(Invite { name, user, .. }) => {
-                name.as_ref().or(user.as_ref()).map(String::clone)
+                name.as_ref().or(user.as_ref()).cloned()
             }
             other => other.about().map(str::to_owned),
         }

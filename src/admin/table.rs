@@ -49,7 +49,7 @@ verbs! {
         "user del" Node "http://jabber.org/protocol/admin#delete-user";
     "user.restore" ["user_restore"] Post "/accounts/{jid}/restore";
         Operator changes "Brings a deleted account back" => AccountRestored;
-        "user restore" None "XEP-0133 has no deletion that can be undone";
+        "user restore" None "the commands of clients know no deletion that can be undone";
     "user.disable" ["user_disable"] Post "/accounts/{jid}/disable";
         Operator changes "Shuts an account; nothing of it is lost" => AccountTurned;
         "user disable" Node "http://jabber.org/protocol/admin#disable-user";
@@ -130,7 +130,7 @@ verbs! {
         "room create" Node "https://stonechat.im/muc#create-room";
     "room.show" ["room", "show"] Get "/rooms/{room}";
         Reader looks "Shows a room and who is in it" => RoomShown;
-        "room show" None "service discovery shows rooms (XEP-0045)";
+        "room show" None "service discovery shows rooms";
     "room.destroy" ["room", "destroy"] Delete "/rooms/{room}";
         Operator changes "Destroys a room with its archive" => Done;
         "room destroy" Node "https://stonechat.im/muc#destroy-room";

@@ -60,7 +60,7 @@ impl Method {
     }
 }
 
-/// The ad-hoc command of a verb (XEP-0050, XEP-0133).
+/// The ad-hoc command of a verb, in clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdHoc {
     /// Its node.

@@ -89,7 +89,7 @@ pub struct RoomShown {
     pub occupants: Vec<OccupantLine>,
 }
 
-/// Who is what to a room (XEP-0045 §5.2).
+/// Who is what to a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AffiliationLine {
     /// The address.
@@ -105,7 +105,7 @@ pub struct OccupantLine {
     pub nick: String,
     /// The address.
     pub jid: String,
-    /// moderator, participant or visitor (XEP-0045 §5.1).
+    /// moderator, participant or visitor.
     pub role: String,
 }
 

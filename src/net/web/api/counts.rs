@@ -6,7 +6,7 @@ use crate::base::figures::Figures;
 
 /// Since the start.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct ApiCounts {
     /// Verbs that were done.
     pub done: AtomicU64,
     /// Requests that were refused, or whose verb failed.
@@ -15,7 +15,7 @@ pub struct Counts {
     pub tokens: AtomicU64,
 }
 
-impl Counts {
+impl ApiCounts {
     /// Counts one.
     pub fn one(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);

@@ -13,8 +13,8 @@ mod rates;
 mod settings;
 mod state;
 
-pub use counts::Counts as ApiCounts;
-pub use settings::Settings as ApiSettings;
+pub use counts::ApiCounts;
+pub use settings::ApiSettings;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -2,7 +2,7 @@
 
 /// The settings.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub struct ApiSettings {
     /// Names under which it is asked for, beside `localhost`, addresses and the served domains.
     pub names: Vec<String>,
     /// Requests that a token, or an address, may send a second on average; 0: no bound.
