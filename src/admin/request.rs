@@ -357,9 +357,7 @@ impl Request {
             Self::ReportDone { id } => Some(id.to_string()),
             Self::Backup { path } => Some(path.clone()),
             Self::TokenAdd { name, .. } | Self::TokenRevoke { name } => Some(name.clone()),
-            Self::Invite(Invite { name, user, .. }) => {
-                name.as_ref().or(user.as_ref()).cloned()
-            }
+            Self::Invite(Invite { name, user, .. }) => name.as_ref().or(user.as_ref()).cloned(),
             other => other.about().map(str::to_owned),
         }
     }

@@ -66,6 +66,9 @@ mod tests {
         let all = told(&config);
         assert!(all.contains("component.0.secret") && all.contains("(secret)"), "{all}");
         assert!(!all.contains("hunter") && all.contains("/a/path"), "{all}");
-        assert!(all.contains(r#"{"key":"modules.register.password_length_min","value":8}"#), "{all}");
+        assert!(
+            all.contains(r#"{"key":"modules.register.password_length_min","value":8}"#),
+            "{all}"
+        );
     }
 }
