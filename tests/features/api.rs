@@ -400,7 +400,7 @@ async fn each_verb_has_three_faces() -> Outcome<()> {
         let path = path.strip_prefix("/api/v1").unwrap();
         for (method, verb) in methods.as_object().unwrap() {
             verbs += 1;
-            let at = path.replace('{', "").replace('}', "");
+            let at = path.replace(['{', '}'], "");
             let refused = send(owner.at, (&method.to_uppercase(), &at), &[], "").await?;
             assert_eq!(refused.status, 401, "{method} {path}");
             let words: Vec<_> = verb["x-stonechat-command"].as_str().unwrap().split(' ').collect();
