@@ -14,7 +14,7 @@ use super::leaving::{self, lost};
 use super::rows::{give_up, settle};
 use super::sending::Sending;
 use super::stream::{Ended, Managed, Resumption, Stream};
-use crate::base::id::{OsRng, Rng};
+use super::waits::{back_off, its_moment, rested, spread};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
@@ -177,7 +177,7 @@ impl Link {
                 None
             }
         };
-        self.queue.opened();
+        self.queue.opened(micros(wall()));
         let takes_guests = stream.ready.is_some_and(|ready| ready.dialback_errors);
         let carrying = takes_guests.then(|| self.federation.carriers.stand(&self.queue)).map(
             |(carrying, guests)| {
@@ -452,23 +452,6 @@ async fn give_up_span(
     true
 }
 
-/// Waits until a connection may begin that nobody waits for, or that is tried again.
-async fn its_moment(federation: &Federation, queue: &PeerQueue, again: bool) {
-    if !again && queue.hurries() {
-        return;
-    }
-    let at = federation.calls.moment(now());
-    // Somebody may come to wait for it.
-    while now() < at && (again || !queue.hurries()) {
-        sleep(MOMENT_STEP.min(at.saturating_duration_since(now()))).await;
-    }
-}
-
-/// Waits. True if an operator wants something before it is over.
-async fn rested(queue: &PeerQueue, time: Duration) -> bool {
-    timeout(time, queue.called()).await.is_ok()
-}
-
 /// Waits until an operator wants what waits to be given up.
 async fn told_to_give_up(federation: &Federation, queue: &PeerQueue) {
     loop {
@@ -479,22 +462,6 @@ async fn told_to_give_up(federation: &Federation, queue: &PeerQueue) {
     }
 }
 
-/// Doubled from try to try.
-fn back_off(tries: u32) -> Duration {
-    let factor = 1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST_WAIT.saturating_mul(factor).min(LAST_WAIT)
-}
-
-/// Servers that were lost at one moment are not all tried again at one moment: up to a quarter is added.
-fn spread(wait: Duration) -> Duration {
-    let mut random = [0];
-    OsRng.fill(&mut random);
-    let [some] = random;
-    wait + wait * u32::from(some) / 1_024
-}
-
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LAST_WAIT: Duration = Duration::from_secs(900);
 /// How long it is remembered that a server could not be reached, if no message waits.
 const REMEMBERED: Duration = Duration::from_secs(30);
 /// How long what came may take to be durable.
@@ -508,26 +475,9 @@ const A_MOMENT: i64 = 5_000_000;
 /// Pauses between such streams.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
-/// How often it is looked whether somebody waits for a connection.
-const MOMENT_STEP: Duration = Duration::from_millis(100);
 const EXPIRY_STEP: Duration = Duration::from_secs(10);
 const EXPIRED_ROWS: usize = 64;
 /// Between two domains for which something waits when the server starts.
 const RESUME_STEP: Duration = Duration::from_millis(20);
 /// For a stream to be closed when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(4);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_and_end_growing() {
-        let waits: Vec<_> = (1..12).map(|tries| back_off(tries).as_secs()).collect();
-        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900]);
-        assert_eq!(back_off(u32::MAX), LAST_WAIT);
-        let spread: Vec<_> = (0..64).map(|_| spread(LAST_WAIT)).collect();
-        assert!(spread.iter().all(|wait| (LAST_WAIT..LAST_WAIT * 5 / 4).contains(wait)));
-        assert!(spread.iter().any(|wait| *wait != spread[0]));
-    }
-}

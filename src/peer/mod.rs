@@ -29,6 +29,7 @@ mod steps;
 mod stream;
 pub mod streams;
 mod waiting;
+mod waits;
 
 pub use federation::{Federation, Rules};
 pub use settings::{Certificates, Settings};

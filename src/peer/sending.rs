@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use super::clock;
 use super::dial::PeerTransport;
 use super::rows::{PAGE_ROWS, Page, page, settle, stamped};
 use crate::base::id::{self, OsRng};
+use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::router::Router;
 use crate::router::outbox::Outgoing;
@@ -139,7 +141,7 @@ impl Sending {
 
     /// Serves this queue, too.
     pub(super) fn add(&mut self, queue: Arc<PeerQueue>) {
-        queue.opened();
+        queue.opened(micros(clock::wall()));
         self.lanes.push(Lane { queue, page: None, rows: VecDeque::new(), read_to: 0, place: None });
     }
 
@@ -215,7 +217,7 @@ impl Sending {
             return false;
         }
         // Not more than one page has: what is read is all that there is up to its end.
-        match lane.queue.next(WRITE_BYTES, room.min(PAGE_ROWS)) {
+        match lane.queue.next(WRITE_BYTES, room.min(PAGE_ROWS), wall) {
             Next::Batch(taken) => {
                 let some = !taken.batch.is_empty();
                 taken.batch.into_iter().for_each(|item| self.send(at, wire, item, wall));

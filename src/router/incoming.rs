@@ -65,9 +65,8 @@ pub(super) fn pass(
         None if needs_no_load(kind) && !router.features.follows(stanza) => Routed::Done,
         None => Routed::Load(to.bare()),
         Some(HandedOn { routed, wake, lost, refused_writes, events, row, fate }) => {
-            if let (stanza::Kind::Message, Routed::Done | Routed::Slow(_)) =
-                (stanza.kind(), &routed)
-            {
+            let taken = matches!(routed, Routed::Done | Routed::Slow(_));
+            if taken && stanza.kind() == stanza::Kind::Message {
                 router.fates.count(fate);
             }
             refused_writes.settle();

@@ -13,10 +13,8 @@ mod tests;
 mod types;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
 
 use self::state::{Reach, State};
 use super::deferred::{Deferred, RefusedWrites};
@@ -101,7 +99,7 @@ impl PeerQueue {
             self.outbox.nudge();
         }
         let news = state.deferred.is_news();
-        Ok((self.level(&state), news))
+        Ok((self.level(&state, at), news))
     }
 
     /// Flushes the deferred rows. Whether some are left.
@@ -125,7 +123,7 @@ impl PeerQueue {
         }
         let _ = self.outbox.push(Outgoing { frame, owed: None, at });
         state.comes_behind();
-        Ok(self.level(&state))
+        Ok(self.level(&state, at))
     }
 
     /// Queues presence, or a probe, that nobody waits for: it has no row, but more room.
@@ -156,10 +154,10 @@ impl PeerQueue {
 
     /// Whoever puts much into the box is slowed to the pace of a peer that takes it. Nobody waits while it takes
     /// nothing: messages are in the store then, and have a bound there.
-    fn level(&self, state: &State) -> Queued {
+    fn level(&self, state: &State, at: i64) -> Queued {
         let crowded = state.overflown || self.outbox.over_half();
-        let takes = |at: Instant| at.elapsed() < HUNG;
-        let slow = state.is_open() && crowded && state.taken.is_some_and(takes);
+        let takes = at.saturating_sub(state.taken) < HUNG;
+        let slow = state.is_open() && crowded && takes;
         if slow { Queued::Slow(self.outbox.clone()) } else { Queued::Easy }
     }
 
@@ -220,8 +218,8 @@ impl Drop for PeerQueue {
     }
 }
 
-/// A peer that takes nothing for so long is not waited for.
-const HUNG: Duration = Duration::from_secs(2);
+/// A peer that takes nothing for so long, in microseconds, is not waited for.
+const HUNG: i64 = 2_000_000;
 
 impl PeerQueue {
     /// Waits until all rows are in the store, so that they can be read there.
@@ -262,17 +260,18 @@ impl PeerQueue {
         &self.outbox
     }
 
-    /// What is to be sent next: at most so many bytes and stanzas; of the store, at least one.
-    pub fn next(&self, bytes: usize, stanzas: usize) -> Next {
+    /// What is to be sent next, at this time in microseconds since 1970: at most so many bytes and stanzas; of the
+    /// store, at least one.
+    pub fn next(&self, bytes: usize, stanzas: usize, at: i64) -> Next {
         let mut state = self.lock();
         match state.stored {
             Some((from, to)) if !state.overflown => {
                 // In memory is what has no row, and nothing else.
                 let due = state.behind.iter().take_while(|behind| **behind <= from).count();
                 if due > 0 {
-                    return Next::Batch(self.take(&mut state, bytes, stanzas.min(due)));
+                    return Next::Batch(self.take(&mut state, (bytes, stanzas.min(due)), at));
                 }
-                state.taken = Some(Instant::now());
+                state.taken = at;
                 let to = state.behind.front().map_or(to, |behind| to.min(*behind));
                 let first = state.rows.partition_point(|row| row.0 <= from);
                 let mut sum = 0;
@@ -284,7 +283,7 @@ impl PeerQueue {
                 Next::Stored(from, some.last().map_or(to, |row| row.0.min(to)))
             }
             _ => {
-                let taken = self.take(&mut state, bytes, stanzas);
+                let taken = self.take(&mut state, (bytes, stanzas), at);
                 if state.overflown && self.outbox.bytes() == 0 {
                     state.overflown = false;
                     self.refill(&mut state);
@@ -297,12 +296,12 @@ impl PeerQueue {
     }
 
     /// Takes from memory.
-    fn take(&self, state: &mut State, bytes: usize, stanzas: usize) -> Taken {
+    fn take(&self, state: &mut State, (bytes, stanzas): (usize, usize), at: i64) -> Taken {
         let taken = self.outbox.take(bytes, stanzas);
         let rowless = taken.batch.iter().filter(|item| item.owed.is_none()).count();
         state.behind.drain(..rowless.min(state.behind.len()));
         if !taken.batch.is_empty() {
-            state.taken = Some(Instant::now());
+            state.taken = at;
         }
         self.refill(state);
         taken
@@ -357,11 +356,11 @@ impl PeerQueue {
         Some((state.settled, last))
     }
 
-    /// A stream stands.
-    pub fn opened(&self) {
+    /// A stream stands, since this time in microseconds since 1970.
+    pub fn opened(&self, at: i64) {
         let mut state = self.lock();
         self.reach(&mut state, Reach::Open);
-        state.taken = Some(Instant::now());
+        state.taken = at;
         drop(state);
         self.outbox.nudge();
     }

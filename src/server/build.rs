@@ -15,8 +15,8 @@ use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::federation::{self, Federation};
 use super::listening::{Listening, listen_for_peers};
-use super::periodic;
 use super::places::{Places, bind_all};
+use super::{periodic, services};
 use crate::admin::{Operators, Response};
 use crate::base::id::{OsRng, Rng};
 use crate::modules::api::{Cause, PeriodicJob, Serving, Stage};
@@ -73,7 +73,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     let federation = Federation::new(config, origins, &context, (rules, secret), tls.clone())?;
     federation.read_rules().await?;
     bucket::open(config, origins, &context.pipeline)?;
-    (0..context.pipeline.services().len()).for_each(|service| serve(&context, ServiceId(service)));
+    (0..context.pipeline.services().len())
+        .for_each(|service| services::serve(&context, ServiceId(service)));
     // Before sessions are taken out of the store: a start that fails here leaves them to the next one.
     let socket = bind_operator(config, origins).await?;
     let left = federation.restore().await?;
@@ -422,27 +423,6 @@ fn context(
             .filter(|location| !location.is_empty()),
         counts: Counts::default(),
     })
-}
-
-/// A service handles what is put into its mailbox, to the last that sessions leave behind when the server
-/// stops.
-fn serve(context: &Arc<Context>, service: ServiceId) {
-    let Some(mailbox) = context.router.mailbox(service).cloned() else { return };
-    let (of, mut stopping) = (context.clone(), context.stopping.clone());
-    let (tasks, closing) = (context.router.tasks.clone(), mailbox.clone());
-    context.router.tasks.spawn("service", async move {
-        let close = async {
-            let _ = stopping.wait_for(|stopping| *stopping).await;
-            let _parked = tasks.park();
-            tasks.drained().await;
-            closing.close();
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = modules::attend(service, mailbox, |who| of.cx(who)) => {}
-            () = close => {}
-        }
-    });
 }
 
 fn problem(what: impl std::fmt::Display, place: &str, fix: &str) -> Problem {

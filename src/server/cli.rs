@@ -4,6 +4,7 @@ mod api;
 mod args;
 mod args_api;
 mod args_cert;
+mod args_lab;
 mod args_list;
 mod args_moving;
 mod args_room;

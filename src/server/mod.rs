@@ -17,6 +17,7 @@ pub mod pipeline_doc;
 pub mod places;
 mod recent;
 pub mod run;
+mod services;
 pub mod specs;
 mod trusted_clock;
 

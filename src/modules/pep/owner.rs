@@ -66,7 +66,7 @@ pub(super) async fn asked(cx: &Cx, to: Option<&Jid>) -> Result<Asked, StanzaErro
 }
 
 async fn of_other(cx: &Cx, at: BareJid) -> Result<Asked, StanzaError> {
-    // Whoever may ask in the account's name (XEP-0356 §6) is no client of it, but the account all the same.
+    // Whoever may ask in the account's name is no client of it, but the account all the same.
     let mut asker = match cx.jid().bare() == at {
         true => Asker::owner(cx.jid().clone()),
         false => Asker::stranger(cx.jid().clone()),

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::router::deferred::Deferred;
 use crate::router::later::{Commons, Later};
@@ -44,8 +43,8 @@ pub(super) struct State {
     pub(super) later: Later,
     /// Somebody waits for what is queued: it is not presence alone.
     pub(super) hurries: bool,
-    /// When the peer's stream last took something, or began.
-    pub(super) taken: Option<Instant>,
+    /// When the peer's stream last took something, or began, in microseconds since 1970.
+    pub(super) taken: i64,
     /// A task looks after it.
     pub(super) served: bool,
     /// When the peer is tried again, in microseconds since 1970; 0: that is not known.
@@ -69,7 +68,7 @@ impl State {
             reach: Reach::Sought,
             later: Later::new(commons),
             hurries: false,
-            taken: None,
+            taken: 0,
             served: false,
             next_try: 0,
             giving_up: None,

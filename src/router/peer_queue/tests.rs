@@ -13,7 +13,7 @@ fn queue(memory_bytes_max: usize) -> PeerQueue {
 
 /// What comes out: messages by their positions, all else by what it says.
 fn taken(queue: &PeerQueue, stanzas: usize) -> Vec<String> {
-    match queue.next(usize::MAX, stanzas) {
+    match queue.next(usize::MAX, stanzas, 1) {
         Next::Batch(taken) => {
             let told = |item: Outgoing| match item.owed {
                 Some(seq) => seq.to_string(),
@@ -160,7 +160,7 @@ async fn what_the_peer_acknowledges_soon_is_never_written() {
     let world = World::new();
     let queue = &world.queue;
     assert_eq!(world.put(1), (false, false), "no stream stands");
-    queue.opened();
+    queue.opened(1);
     assert_eq!((world.put(2), world.put(3)), ((true, true), (true, false)));
     assert_eq!((world.put(4), world.put(5)), ((true, false), (true, false)));
     assert_eq!(world.stored().await, [1]);
@@ -176,12 +176,12 @@ async fn what_the_peer_acknowledges_soon_is_never_written() {
 #[tokio::test]
 async fn what_waits_in_the_store_alone_is_written_at_once() {
     let world = World::new();
-    world.queue.opened();
+    world.queue.opened(1);
     assert_eq!(world.put(1), (true, true));
     world.queue.seek();
     assert_eq!(world.put(2), (false, false), "the stream is gone");
     world.queue.send_anew();
-    world.queue.opened();
+    world.queue.opened(1);
     assert_eq!(world.put(3), (false, false), "behind what is read from the store");
 }
 
@@ -201,7 +201,7 @@ fn frame(name: &str, n: usize) -> Frame {
 
 fn frames_of(queue: &PeerQueue) -> Vec<Bytes> {
     let mut all = Vec::new();
-    while let Next::Batch(taken) = queue.next(2_000, 3)
+    while let Next::Batch(taken) = queue.next(2_000, 3, 1)
         && !taken.batch.is_empty()
     {
         all.extend(taken.batch.into_iter().map(|item| item.frame.to_vec().into()));
@@ -217,7 +217,7 @@ fn presence_waits_for_room() {
     let took = (0..99).take_while(|n| queue.put_presence(frame("presence", *n)).is_ok()).count();
     assert!((30..40).contains(&took), "{took}");
     assert!(queue.put(frame("iq", 0), 0).is_err(), "it would overtake");
-    queue.opened();
+    queue.opened(1);
     let came = frames_of(&queue);
     let sent: Vec<Bytes> = (0..took).map(|n| frame("presence", n).to_vec().into()).collect();
     assert_eq!(came, sent);
@@ -233,14 +233,13 @@ fn presence_waits_for_room() {
 fn writers_wait_for_a_peer_that_takes_and_not_for_one_that_hangs() {
     let commons = Arc::default();
     let queue = small(&commons);
-    let slow = |queue: &PeerQueue| matches!(queue.put(frame("iq", 0), 0), Ok(Queued::Slow(_)));
-    assert!((0..11).all(|_| !slow(&queue)), "nobody takes yet");
-    queue.opened();
-    assert!(slow(&queue));
-    queue.lock().taken = Instant::now().checked_sub(HUNG);
-    assert!(!slow(&queue));
-    let Next::Batch(_) = queue.next(1, 1) else { panic!() };
-    assert!(slow(&queue));
+    let slow = |at| matches!(queue.put(frame("iq", 0), at), Ok(Queued::Slow(_)));
+    assert!((0..11).all(|_| !slow(1)), "nobody takes yet");
+    queue.opened(1);
+    assert!(slow(2));
+    assert!(!slow(1 + HUNG));
+    let Next::Batch(_) = queue.next(1, 1, HUNG) else { panic!() };
+    assert!(slow(1 + HUNG));
 }
 
 #[test]
@@ -248,11 +247,11 @@ fn queues_without_a_stream_are_counted() {
     let commons = Arc::default();
     let (one, other) = (small(&commons), small(&commons));
     assert_eq!(commons.unopened(), 2);
-    one.opened();
-    one.opened();
+    one.opened(1);
+    one.opened(1);
     assert_eq!(commons.unopened(), 1);
     one.seek();
-    other.opened();
+    other.opened(1);
     assert_eq!(commons.unopened(), 1);
     drop((one, other));
     assert_eq!(commons.unopened(), 0);

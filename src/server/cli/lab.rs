@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Common, LabArgs};
+use super::args::Common;
+use super::args_lab::LabArgs;
 use super::lab_folder::LabFolder;
 use crate::admin::Secret;
 use crate::jid::BareJid;
