@@ -1,6 +1,6 @@
 //! What all streams with other servers share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +42,8 @@ pub struct Federation {
     pub(super) resumables: Resumables,
     /// What others have to ask first that take over a queue: from one task to the next.
     formers: Mutex<HashMap<Pair, (Former, Sending)>>,
+    /// How much of ours peers had when they resumed streams of theirs, by SM-ID.
+    told: Mutex<VecDeque<(String, u32)>>,
     pub(super) carriers: Arc<Carriers>,
     /// When connections begin that nobody waits for.
     pub(super) calls: Calls,
@@ -205,6 +207,7 @@ impl Federation {
             counts: Counts::default(),
             resumables: Resumables::default(),
             formers: Mutex::default(),
+            told: Mutex::default(),
             carriers: Arc::default(),
             calls,
             paces,
@@ -238,6 +241,23 @@ impl Federation {
             answers_within: self.context.router.limits.ping_timeout,
             asks_after: ASKED_AFTER,
         }
+    }
+
+    /// A peer resumed one of its streams and said how much of ours it has: it counts on from there, with whatever is sent
+    /// then, so that nobody may ask it again by the same SM-ID.
+    pub(super) fn note_count(&self, previd: &str, h: u32) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|(id, _)| id != previd);
+        if told.len() >= TOLD_MAX {
+            told.pop_front();
+        }
+        told.push_back((previd.to_owned(), h));
+    }
+
+    /// What [`Federation::note_count`] knows of a former stream.
+    pub(super) fn noted_count(&self, previd: &str) -> Option<u32> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.iter().find(|(id, _)| id == previd).map(|(_, h)| *h)
     }
 
     /// A former stream's state, for the task that looks after the queue next.
@@ -307,6 +327,8 @@ impl Drop for Turn<'_> {
 const UNACKED_STANZAS: usize = 500;
 /// It is asked after so many of them at the latest: each answer costs it a commit.
 const ASKED_AFTER: usize = UNACKED_STANZAS / 2;
+/// Counts that are remembered of streams that were resumed.
+const TOLD_MAX: usize = 1_024;
 /// Keys that are verified at a time.
 const VERIFICATIONS: usize = 50;
 /// Queues that may wait for each attempt that is made at a time.

@@ -14,7 +14,7 @@ use super::leaving::{self, lost};
 use super::rows::{give_up, settle};
 use super::sending::Sending;
 use super::stream::{Ended, Managed, Resumption, Stream};
-use super::waits::{back_off, its_moment, rested, spread};
+use super::waits::{back_off, before, its_moment, rested, spread};
 use crate::base::time::micros;
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
@@ -118,7 +118,8 @@ impl Link {
     async fn open(&mut self) -> Option<Result<Opened, Unreached>> {
         let (federation, queue) = (self.federation.clone(), self.queue.clone());
         // Whoever has a former stream has to ask on its own how much of it the peer has.
-        let (alone, again) = (self.former.is_some(), self.tries > 0);
+        // So has whoever met a peer that ends each stream: that may be for what this domain sends.
+        let (alone, again) = (self.former.is_some() || self.short > 0, self.tries > 0);
         // What is awaited one after the other shares no room in an idle stream's task: it is boxed.
         let mut opening = Box::pin(async {
             if !alone && let Some(place) = federation.place(&queue).await {
@@ -238,6 +239,7 @@ impl Link {
     async fn share(&mut self, place: Place) {
         let Place { mut lost, host } = place;
         (self.tries, self.met) = (0, true);
+        let (since, settled) = (now(), self.queue.settled());
         loop {
             tokio::select! {
                 _ = &mut lost => break,
@@ -258,6 +260,8 @@ impl Link {
         }
         self.queue.seek();
         self.queue.send_anew();
+        let progress = self.queue.settled() > settled || self.queue.load().messages == 0;
+        self.pause(now().saturating_duration_since(since), progress).await;
     }
 
     /// A peer that ends each stream as soon as it stands is not called all the time.
@@ -316,7 +320,21 @@ impl Link {
         let error = StanzaError::remote_server_timeout()
             .text(format!("{remote} could not be reached in {seconds} seconds"));
         let given_up = self.queue.refuse(error.clone());
-        give_up(&self.cx(), given_up.stanzas, &error).await;
+        let mut stanzas = given_up.stanzas;
+        for guest in self.former.iter().flat_map(|(_, sending)| sending.guests()) {
+            stanzas.extend(guest.refuse(error.clone()).stanzas);
+        }
+        give_up(&self.cx(), stanzas, &error).await;
+    }
+
+    /// Where no message waits, nobody needs to know how much a peer has that is not there.
+    async fn drop_former(&mut self, cx: &Cx, why: &StanzaError) {
+        let waits = |queue: &Arc<PeerQueue>| queue.load().messages > 0;
+        let needed = waits(&self.queue)
+            || self.former.iter().flat_map(|(_, sending)| sending.guests()).any(waits);
+        if !needed && let Some((_, sending)) = self.former.take() {
+            give_up(cx, sending.end().1, why).await;
+        }
     }
 
     /// There is no stream now: messages wait, all else is given up, and so is what has waited too long.
@@ -324,6 +342,7 @@ impl Link {
         let Unreached { error, .. } = unreached;
         let cx = self.cx();
         self.keep_counts(&cx, &error).await;
+        self.drop_former(&cx, &error).await;
         let mut given_up = self.queue.lost(Some(error.clone())).stanzas;
         for guest in self.former.iter().flat_map(|(_, sending)| sending.guests()) {
             given_up.extend(guest.lost(Some(error.clone())).stanzas);
@@ -385,8 +404,12 @@ impl Link {
 
     /// Gives up messages that have waited too long.
     async fn expire(&mut self, cx: &Cx, why: &StanzaError) {
-        let time = self.federation.settings.message_time;
-        expire(cx, &self.queue, before(time), why).await;
+        let before = before(self.federation.settings.message_time);
+        if self.queue.outdated(before).is_some() {
+            // What goes back to its sender is not sent after all when the stream is resumed.
+            self.keep_counts(cx, why).await;
+        }
+        expire(cx, &self.queue, before, why).await;
     }
 
     /// Gives up messages that came before a time, in microseconds since 1970.
@@ -405,12 +428,6 @@ enum Opened {
     Own(Box<Stream>),
     /// On a stream of another domain of ours.
     Shared(Place),
-}
-
-/// What came before this has waited for so long; in microseconds since 1970.
-pub(super) fn before(time: Duration) -> i64 {
-    let time = i64::try_from(time.as_micros());
-    micros(wall()).saturating_sub(time.unwrap_or(i64::MAX))
 }
 
 /// Gives up messages that came before this time, in microseconds since 1970.

@@ -136,6 +136,7 @@ impl Stream {
         self.receiving.resume(count);
         self.managed = Managed::On(Some(self.resumable(&previd)));
         self.note_managed();
+        self.federation.note_count(&previd, h);
         if self.sending.counts_from_here(h, self.federation.sent_bounds()) {
             self.wire.queue(sm::request());
         }
@@ -160,7 +161,10 @@ impl Stream {
     pub(super) fn begin_managing(&mut self, offered: bool, former: Option<&Former>) {
         let patience = self.federation.context.router.limits.ping_timeout;
         self.manage_by = offered.then(|| now() + patience);
+        let noted = former.and_then(|former| self.federation.noted_count(&former.previd));
         match (offered, former) {
+            // The peer said it when it resumed the stream itself; since then it counts other stanzas by that SM-ID.
+            (true, Some(_)) if noted.is_some() => self.go_on(noted),
             (true, Some(former)) => {
                 self.wire.queue(sm::resume(&former.previd, former.handled_count.h()));
                 self.receiving.resume(former.handled_count.clone());
@@ -209,7 +213,12 @@ impl Stream {
         if !resuming {
             return self.begin_pinging();
         }
-        if let Some(h) = element.attr("h").and_then(|h| h.trim().parse().ok()) {
+        self.go_on(element.attr("h").and_then(|h| h.trim().parse().ok()));
+    }
+
+    /// On a new stream, of which the peer knows nothing; of the former one it has so much.
+    fn go_on(&mut self, h: Option<u32>) {
+        if let Some(h) = h {
             let _ = self.sending.acknowledged(h);
         }
         let requests = self.sending.begin_anew(self.federation.sent_bounds());

@@ -45,6 +45,8 @@ impl Stream {
     pub(super) async fn invite(&mut self, guest: Guest) {
         let pair = &guest.queue.pair;
         let (local, remote) = (pair.local.to_string(), pair.remote.to_string());
+        // Who asked before and has given up, as the peer said nothing, is in nobody's way.
+        self.asking.retain(|guest| !guest.told.is_closed());
         self.asking.push(guest);
         let acts = self.machine.feed(Input::AddPair { local, remote });
         self.perform(acts).await;

@@ -4,10 +4,17 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::clock::now;
+use super::clock::{now, wall};
 use super::federation::Federation;
 use crate::base::id::{OsRng, Rng};
+use crate::base::time::micros;
 use crate::router::peer_queue::PeerQueue;
+
+/// What came before this has waited for so long; in microseconds since 1970.
+pub(super) fn before(time: Duration) -> i64 {
+    let time = i64::try_from(time.as_micros());
+    micros(wall()).saturating_sub(time.unwrap_or(i64::MAX))
+}
 
 /// Waits until a connection may begin that nobody waits for, or that is tried again.
 pub(super) async fn its_moment(federation: &Federation, queue: &PeerQueue, again: bool) {

@@ -33,8 +33,14 @@ pub struct DurableCount {
 pub fn put(tx: &mut dyn Tx, durable_count: &DurableCount) -> Result<(), StoreError> {
     let DurableCount { id, owner, h, at } = durable_count;
     let lately = at.saturating_sub(AT_FRESH);
-    let count = if matches!(owner, StreamOwner::Account(_)) { COUNT } else { COUNT_OF_PEER };
-    if tx.execute(count, &[id[..].into(), (*h).into(), lately.into()])? > 0 {
+    let counted = match owner {
+        StreamOwner::Account(_) => tx.execute(COUNT, &[id[..].into(), (*h).into(), lately.into()]),
+        StreamOwner::Peer(remote) => {
+            let params = [id[..].into(), (*h).into(), lately.into(), (&**remote).into()];
+            tx.execute(COUNT_OF_PEER, &params)
+        }
+    };
+    if counted? > 0 {
         return Ok(());
     }
     match owner {
@@ -45,7 +51,8 @@ pub fn put(tx: &mut dyn Tx, durable_count: &DurableCount) -> Result<(), StoreErr
         StreamOwner::Peer(remote) => {
             let params = [id[..].into(), (&**remote).into(), (*h).into(), (*at).into()];
             tx.execute(PUT_OF_PEER, &params)?;
-            // A server that opens stream after stream keeps the counts of a few.
+            // A server that opens stream after stream keeps the counts of so many. It names some of them itself, and
+            // changes no other server's by that.
             tx.execute(FORGET_OF_PEER, &[(&**remote).into(), STREAMS_OF_PEER.into()])?;
         }
     }
@@ -140,17 +147,18 @@ pub fn forget_saved(tx: &mut dyn Tx, account: AccountId) -> Result<(), StoreErro
 pub const SAVED_TABLE: &str = "sleeper";
 /// The time of a count may lag by a minute, because changing it costs two steps in an index.
 const AT_FRESH: i64 = 60_000_000;
-/// Streams of one other server whose counts are kept.
-const STREAMS_OF_PEER: usize = 16;
+/// Streams of one other server whose counts are kept: more than it has at a time, as each pair of domains may have two.
+const STREAMS_OF_PEER: usize = 256;
 
 super::sql! {
     COUNT = "UPDATE handled SET h = $2 WHERE id = $1 AND at > $3";
     PUT = "INSERT INTO handled (id, account, h, at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at";
     GET = "SELECT h FROM handled WHERE id = $1 AND account = $2";
-    COUNT_OF_PEER = "UPDATE peer_handled SET h = $2 WHERE id = $1 AND at > $3";
+    COUNT_OF_PEER = "UPDATE peer_handled SET h = $2 WHERE id = $1 AND at > $3 AND remote = $4";
     PUT_OF_PEER = "INSERT INTO peer_handled (id, remote, h, at) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at";
+        ON CONFLICT (id) DO UPDATE SET h = excluded.h, at = excluded.at
+        WHERE peer_handled.remote = excluded.remote";
     GET_OF_PEER = "SELECT remote, h FROM peer_handled WHERE id = $1";
     FORGET_OF_PEER = "DELETE FROM peer_handled WHERE remote = $1 AND id NOT IN
         (SELECT id FROM peer_handled WHERE remote = $1 ORDER BY at DESC, id LIMIT $2)";

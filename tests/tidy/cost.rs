@@ -37,6 +37,9 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
         "what a component is told first, and the bound of its requests",
     ),
     ("privilege", "src/peer/receiving.rs", "what a component may do beyond others"),
+    ("muc", "src/moving/", "how other servers keep rooms"),
+    ("pubsub", "src/moving/", "how other servers keep nodes"),
+    ("upload", "src/moving/", "how other servers keep uploads"),
     ("privilege", "src/server/config/", "what the operator says of components"),
     (
         "roster",

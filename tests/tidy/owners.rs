@@ -184,12 +184,13 @@ fn all_sql_is_in_the_catalogue() {
     assert_none(&wrong);
 }
 
-/// The engine behind a line: another one would be a folder beside this.
+/// The engine behind a line: another one would be a folder beside this. What other servers keep in SQLite is read where
+/// it is understood.
 #[test]
 fn sqlite_is_named_in_its_folder_alone() {
     let (inside, outside): (Vec<_>, Vec<_>) = sources()
         .into_iter()
-        .filter(|file| file.code.contains("rusqlite"))
+        .filter(|file| file.code.contains("rusqlite") && !file.name.starts_with("src/moving/"))
         .partition(|file| file.name.starts_with("src/store/sqlite/"));
     assert!(inside.len() > 5, "found {}", inside.len());
     let wrong: Vec<_> = outside.into_iter().map(|file| file.name).collect();

@@ -40,7 +40,8 @@ fn fields(data: &Table) -> Vec<Field> {
     text("name", "muc#roomconfig_roomname", &mut fields);
     text("description", "muc#roomconfig_roomdesc", &mut fields);
     text("language", "muc#roomconfig_lang", &mut fields);
-    text("whois", "muc#roomconfig_whois", &mut fields);
+    // Prosody writes what differs from its defaults, and ours is another one.
+    fields.push(field("muc#roomconfig_whois", data.text("whois").unwrap_or("moderators")));
     text("history_length", "muc#maxhistoryfetch", &mut fields);
     let flag = |is: bool| if is { "1" } else { "0" };
     for (name, var) in [

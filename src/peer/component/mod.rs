@@ -200,7 +200,7 @@ impl Components {
                 let late = StanzaError::remote_server_timeout()
                     .text(format!("the component {domain} was not connected for too long"));
                 for queue in queues {
-                    let before = super::link::before(self.settings.message_time);
+                    let before = super::waits::before(self.settings.message_time);
                     expire(&cx, &queue, before, &late).await;
                 }
             }
