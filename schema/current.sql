@@ -192,6 +192,11 @@ CREATE INDEX handled_account ON handled (account);
 
 CREATE INDEX handled_at ON handled (at);
 
+CREATE TABLE imported (
+    -- The first 8 bytes of SHA-256 over whose it is, what it stands in, and its text.
+    mark INTEGER PRIMARY KEY
+) STRICT;
+
 CREATE TABLE invitation (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     -- A hash of the token, which itself stands nowhere.

@@ -304,6 +304,7 @@ fn status(it: &Status) -> Vec<String> {
         format!("since the start, work left undone as too much waited: {}", it.full),
     ];
     lines.extend(it.servers.iter().flat_map(servers::load));
+    lines.extend(it.certificates.iter().flat_map(certificates::orders));
     lines
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::marks::{self, Marks};
 use super::piece::{MovedAccount, PART_BYTES_MAX, PART_DEPTH_MAX, Piece, Source, SourceError};
 use super::report::Report;
 use super::table::Table;
@@ -17,8 +18,9 @@ use crate::jid::BareJid;
 use crate::modules::Config;
 use crate::modules::api::{Holder, Module, MovedRooms, Own, Owner, Tag, Taken, Taking};
 use crate::store::Store;
-use crate::store::accounts::{self, Creation};
+use crate::store::accounts::{self, Account, Creation};
 use crate::store::ids::AccountId;
+use crate::store::imported;
 use crate::store::tx::{StoreError, Tx};
 use crate::stream::sasl::keys::derive_all;
 use crate::xml::gate::{self, Rules};
@@ -173,6 +175,9 @@ struct Importer {
     own: Own,
     /// Accounts and rooms that came before.
     seen: HashSet<(Holder, i64)>,
+    /// Accounts that this run made.
+    made: HashSet<i64>,
+    marks: Marks,
     /// What is not taken, and why, for its parts.
     lost: String,
 }
@@ -192,6 +197,8 @@ impl Importer {
             owner: None,
             own: Own::default(),
             seen: HashSet::new(),
+            made: HashSet::new(),
+            marks: Marks::default(),
             lost: String::new(),
         }
     }
@@ -243,6 +250,9 @@ impl Importer {
 
     fn account(&mut self, tx: &mut dyn Tx, account: MovedAccount) -> Result<(), StoreError> {
         let text = format!("{}@{}", account.name, account.host);
+        if account.only_named {
+            return self.named(tx, &account, text);
+        }
         let owner = match self.address(&account) {
             Ok(jid) => match self.open(tx, &jid, account)? {
                 Ok(id) => Ok(Owner { jid, holder: Holder::Account, key: id.0 }),
@@ -259,6 +269,24 @@ impl Importer {
                 Ok(())
             }
         }
+    }
+
+    /// An account that is only named: of one that is not here nothing is taken.
+    fn named(
+        &mut self,
+        tx: &mut dyn Tx,
+        account: &MovedAccount,
+        text: String,
+    ) -> Result<(), StoreError> {
+        let owner = match self.address(account) {
+            Ok(jid) => accounts::find(tx, jid.local().unwrap_or_default(), jid.domain())?
+                .map(|there| Owner { jid, holder: Holder::Account, key: there.id.0 }),
+            Err(_) => None,
+        };
+        if owner.is_none() {
+            self.lost = text;
+        }
+        self.begin(tx, owner)
     }
 
     fn address(&self, account: &MovedAccount) -> Result<BareJid, String> {
@@ -289,28 +317,19 @@ impl Importer {
             if is_first {
                 self.report.there("accounts");
             }
-            let keys = unique(account.keys);
-            let has = accounts::hashes(tx, there.id)?;
-            if self.target.passwords && is_first && !keys.is_empty() || has.is_empty() {
-                let keys = self.keys(keys, account.password.as_ref(), jid);
-                if !keys.is_empty() {
-                    accounts::set_keys(tx, there.id, &keys)?;
-                }
-            } else if !is_first {
-                for keys in keys.iter().filter(|keys| !has.contains(&keys.hash)) {
-                    accounts::add_keys(tx, there.id, there.epoch, keys)?;
-                }
-            }
+            self.more_keys(tx, &there, is_first, account, jid)?;
             return Ok(Ok(there.id));
         }
-        let keys = self.keys(unique(account.keys), account.password.as_ref(), jid);
-        let created = account.created.unwrap_or_else(|| micros(self.target.now));
+        let (created, disabled) = (account.created, account.disabled);
+        let keys = self.keys(account, jid);
+        let created = created.unwrap_or_else(|| micros(self.target.now));
         match accounts::create(tx, local, host, &keys, created)? {
             Creation::Created(id) => {
-                if account.disabled {
+                if disabled {
                     accounts::set_disabled(tx, id, true)?;
                 }
                 self.seen.insert((Holder::Account, id.0));
+                self.made.insert(id.0);
                 self.report.wrote("accounts");
                 Ok(Ok(id))
             }
@@ -322,44 +341,82 @@ impl Importer {
         }
     }
 
-    /// The keys, or those of the password; without either nobody can log in until somebody sets one.
-    fn keys(
+    /// Keys for an account that is there: one that was there before keeps its own, unless the operator says otherwise;
+    /// its owner may have changed or lost the password since.
+    fn more_keys(
         &mut self,
-        keys: Vec<ScramKeys>,
-        password: Option<&crate::admin::Secret>,
+        tx: &mut dyn Tx,
+        there: &Account,
+        is_first: bool,
+        account: MovedAccount,
         jid: &BareJid,
-    ) -> Vec<ScramKeys> {
-        if !keys.is_empty() {
-            return keys;
+    ) -> Result<(), StoreError> {
+        let passwords = self.target.passwords;
+        if !passwords && !self.made.contains(&there.id.0) {
+            return Ok(());
+        }
+        let has = accounts::hashes(tx, there.id)?;
+        let has_some = !account.keys.is_empty() || account.password.is_some();
+        if has.is_empty() || passwords && is_first && has_some {
+            let keys = self.keys(account, jid);
+            if !keys.is_empty() {
+                accounts::set_keys(tx, there.id, &keys)?;
+            }
+        } else if !is_first {
+            for keys in unique(account.keys).iter().filter(|keys| !has.contains(&keys.hash)) {
+                accounts::add_keys(tx, there.id, there.epoch, keys)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys, or those of the password; without either nobody can log in until somebody sets one.
+    fn keys(&mut self, account: MovedAccount, jid: &BareJid) -> Vec<ScramKeys> {
+        if !account.keys.is_empty() {
+            return unique(account.keys);
         }
         let iterations = self.target.config.scram_iterations;
-        let why = match password.map(|secret| derive_all(&secret.0, iterations, &mut OsRng)) {
-            Some(Ok(keys)) => return keys.to_vec(),
-            Some(Err(error)) => error.to_string(),
-            None => "it came without one".to_owned(),
+        let derived = match &account.password {
+            None => Err("it came without one".to_owned()),
+            Some(secret) if is_name(&secret.0, &account.name, jid) => Err(IS_NAME.to_owned()),
+            Some(secret) => {
+                derive_all(&secret.0, iterations, &mut OsRng).map_err(|error| error.to_string())
+            }
         };
-        let why = format!("{why}; `stonechat user reset-link {jid}` lets its owner set one");
-        self.report.not("passwords", "", jid.as_str(), &why);
-        Vec::new()
+        match derived {
+            Ok(keys) => keys.to_vec(),
+            Err(why) => {
+                let why =
+                    format!("{why}; `stonechat user reset-link {jid}` lets its owner set one");
+                self.report.not("passwords", "", jid.as_str(), &why);
+                Vec::new()
+            }
+        }
     }
 
     fn room(&mut self, tx: &mut dyn Tx, text: &str) -> Result<(), StoreError> {
         let opened = match self.room_address(text) {
             Ok((jid, rooms)) => {
                 let (config, now) = (self.target.config.clone(), self.target.now);
-                (rooms.open)(tx, &config, &jid, now)?.map(|(key, is_new)| (jid, key, is_new))
+                match (rooms.open)(tx, &config, &jid, now)? {
+                    Ok((key, is_new)) => {
+                        let owner = Owner { jid, holder: Holder::Room, key };
+                        self.is_ours(tx, &owner, is_new)?.map(|()| (owner, is_new))
+                    }
+                    Err(why) => Err(why),
+                }
             }
             Err(why) => Err(why),
         };
         match opened {
-            Ok((jid, key, is_new)) => {
-                let is_first = self.seen.insert((Holder::Room, key));
+            Ok((owner, is_new)) => {
+                let is_first = self.seen.insert((Holder::Room, owner.key));
                 match is_new {
                     true => self.report.wrote("rooms"),
                     false if is_first => self.report.there("rooms"),
                     false => {}
                 }
-                self.begin(tx, Some(Owner { jid, holder: Holder::Room, key }))
+                self.begin(tx, Some(owner))
             }
             Err(why) => {
                 self.begin(tx, None)?;
@@ -368,6 +425,24 @@ impl Importer {
                 Ok(())
             }
         }
+    }
+
+    /// A room that an import made, this one or one before. One of the same name that people made is theirs: the other
+    /// server's owners and its configuration have no right there.
+    fn is_ours(
+        &self,
+        tx: &mut dyn Tx,
+        owner: &Owner,
+        is_new: bool,
+    ) -> Result<Result<(), String>, StoreError> {
+        let mark = marks::made(owner);
+        if is_new {
+            imported::put(tx, mark)?;
+        } else if !imported::has(tx, mark)? {
+            let why = "a room of this name was made here, so nothing of it is taken";
+            return Ok(Err(why.to_owned()));
+        }
+        Ok(Ok(()))
     }
 
     fn room_address(&self, text: &str) -> Result<(BareJid, MovedRooms), String> {
@@ -412,6 +487,11 @@ impl Importer {
             self.not("unknown elements", &which, "nothing here keeps such data");
             return Ok(());
         };
+        let mark = self.marks.next(owner, within, element.raw());
+        if !imported::put(tx, mark)? {
+            self.report.there(moved.what);
+            return Ok(());
+        }
         let (config, limits, now) = (&*self.target.config, &self.target.limits, self.target.now);
         let own = &mut self.own;
         let mut taking = Taking { tx, owner, config, limits, now, own };
@@ -419,12 +499,27 @@ impl Importer {
             Taken::New => self.report.wrote(moved.what),
             Taken::There => self.report.there(moved.what),
             Taken::Not { which, why } => {
+                // It may be taken another time.
+                imported::forget(tx, mark)?;
                 self.report.not(moved.what, owner.jid.as_str(), &which, &why);
             }
         }
         Ok(())
     }
 }
+
+/// Whether a password is the account's name, as it came or as it is here: Openfire writes it for one that it does not
+/// know, and everybody could guess it.
+fn is_name(password: &str, name: &str, jid: &BareJid) -> bool {
+    let local = jid.local().unwrap_or_default();
+    let (password, name) = (password.trim(), name.trim());
+    let prepared = BareJid::from_parts(Some(password), jid.domain());
+    password == name || password == local || prepared.is_ok_and(|it| it.local() == Some(local))
+}
+
+/// Why such a password is not taken.
+const IS_NAME: &str =
+    "it came with a password that is the name, as Openfire writes for one that it does not know";
 
 /// One set of keys for each hash.
 fn unique(mut keys: Vec<ScramKeys>) -> Vec<ScramKeys> {

@@ -26,23 +26,40 @@ pub fn scram(written: &Written<'_>) -> Result<ScramKeys, String> {
         .ok_or_else(|| format!("`{}` is no number of rounds", written.iterations))?;
     let (stored_key, twice) = key(written.stored_key).ok_or("StoredKey is no key")?;
     let (server_key, _) = key(written.server_key).ok_or("ServerKey is no key")?;
-    let hash = hash(stored_key.len()).ok_or("StoredKey has the length of no hash")?;
-    if server_key.len() != stored_key.len() {
-        return Err("StoredKey and ServerKey are of different hashes".to_owned());
-    }
     let salt = decode(written.salt).ok_or("the salt is not in base64")?;
     // Who writes keys in base64 twice does so with the salt.
     let salt = match twice.then(|| decode_bytes(&salt)).flatten() {
         Some(inner) => inner,
         None => salt,
     };
-    if salt.is_empty() || salt.len() > SALT_MAX {
-        return Err(format!("the salt has not 1 to {SALT_MAX} bytes"));
-    }
     let named = written.mechanism.strip_prefix("SCRAM-").and_then(HashName::parse);
     if named.is_none() && !written.mechanism.is_empty() {
         return Err(format!("keys for {} are of no use here", written.mechanism));
     }
+    raw(None, iterations.into(), salt, stored_key, server_key)
+}
+
+/// Keys of plain bytes, for all who read some: of the hash that is named, or, if none is, of that whose values have
+/// their length; with a number of rounds that a login can take. Or says what is wrong with them.
+pub fn raw(
+    named: Option<HashName>,
+    iterations: i64,
+    salt: Vec<u8>,
+    stored_key: Vec<u8>,
+    server_key: Vec<u8>,
+) -> Result<ScramKeys, String> {
+    let hash = hash(stored_key.len()).ok_or("StoredKey has the length of no hash")?;
+    if server_key.len() != stored_key.len() {
+        return Err("StoredKey and ServerKey are of different hashes".to_owned());
+    }
+    if let Some(named) = named.filter(|named| *named != hash) {
+        return Err(format!("StoredKey has not the length of {}", named.as_str()));
+    }
+    if salt.is_empty() || salt.len() > SALT_MAX {
+        return Err(format!("the salt has not 1 to {SALT_MAX} bytes"));
+    }
+    let rounds = u32::try_from(iterations).ok().filter(|it| (1..=ITERATIONS_MAX).contains(it));
+    let iterations = rounds.ok_or_else(|| format!("there are not 1 to {ITERATIONS_MAX} rounds"))?;
     Ok(ScramKeys { hash, salt, iterations, stored_key, server_key })
 }
 
@@ -132,6 +149,30 @@ mod tests {
                 assert_eq!((keys.hash, keys.iterations), (hash, 10_000), "{times} {length}");
                 assert_eq!((keys.salt, keys.stored_key), (b"\xffsalt".to_vec(), stored));
             }
+        }
+    }
+
+    #[test]
+    fn keys_of_plain_bytes_are_bounded() {
+        let of = |named, rounds, salt: usize, stored: usize, server: usize| {
+            raw(named, rounds, vec![1; salt], vec![2; stored], vec![3; server]).is_ok()
+        };
+        for length in [20, 32, 64] {
+            assert!(of(None, 1, 1, length, length) && of(None, 10_000_000, 1_024, length, length));
+        }
+        let sha1 = Some(HashName::Sha1);
+        assert!(of(sha1, 4096, 16, 20, 20) && !of(sha1, 4096, 16, 32, 32));
+        for (rounds, salt, stored, server) in [
+            (0, 16, 20, 20),
+            (-1, 16, 20, 20),
+            (10_000_001, 16, 20, 20),
+            (4096, 0, 20, 20),
+            (4096, 1_025, 20, 20),
+            (4096, 16, 0, 0),
+            (4096, 16, 19, 19),
+            (4096, 16, 20, 32),
+        ] {
+            assert!(!of(None, rounds, salt, stored, server), "{rounds} {salt} {stored} {server}");
         }
     }
 

@@ -6,6 +6,7 @@ pub mod export;
 pub mod import;
 pub mod json;
 pub mod keys;
+mod marks;
 pub mod open;
 pub mod openfire;
 mod parts;

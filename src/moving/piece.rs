@@ -52,6 +52,8 @@ pub struct MovedAccount {
     pub disabled: bool,
     /// When it was made, in microseconds since 1970, if that is known.
     pub created: Option<i64>,
+    /// It is only said whose the things are that follow: it is not made for their sake.
+    pub only_named: bool,
 }
 
 impl fmt::Debug for MovedAccount {

@@ -23,6 +23,10 @@ impl Stream {
 
     /// Something is to be sent. Where stanzas come one after the other, several go into one write.
     pub(super) async fn queued(&mut self) {
+        let bytes = self.sending.lanes.iter().map(|lane| lane.queue.outbox().bytes());
+        if bytes.sum::<usize>() >= RECORD_BYTES {
+            return;
+        }
         let at = self.filled + GATHER;
         match at > clock::now() {
             true => self.fills_at = Some(at),
@@ -87,5 +91,7 @@ impl Stream {
     }
 }
 
+/// As much as one record of TLS takes waits for nothing more.
+const RECORD_BYTES: usize = 16_384;
 /// How long what is to be sent waits for more after a write.
 const GATHER: Duration = Duration::from_millis(1);

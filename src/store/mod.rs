@@ -19,6 +19,7 @@ mod growth;
 mod handle;
 pub mod handled;
 pub mod ids;
+pub mod imported;
 pub mod invitations;
 mod job;
 mod line;
@@ -74,6 +75,7 @@ pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
         devices::CATALOGUE,
         given::CATALOGUE,
         handled::CATALOGUE,
+        imported::CATALOGUE,
         invitations::CATALOGUE,
         reports::CATALOGUE,
         roster::CATALOGUE,

@@ -274,9 +274,12 @@ async fn what_is_on_its_way_is_durable_once_its_sender_is_told() -> Outcome<()> 
     alice.send(&chat("eve@peer.test", "first")).await?;
     let mut raw = fake.accept_managed().await?;
     raw.expect(|e| e.name == "message").await?;
-    // The stream stands: nobody asks for the rows of these before their sender does.
+    // The stream stands, and no archive has these: nobody asks for their rows before their sender does.
+    let hint = "<no-permanent-store xmlns='urn:xmpp:hints'/>";
     for n in 0..10 {
-        alice.send(&chat("eve@peer.test", &n.to_string())).await?;
+        let message =
+            format!("<message to='eve@peer.test' id='{n}'><body>x</body>{hint}</message>");
+        alice.send(&message).await?;
     }
     alice.fence().await?;
     lab.process.kill();

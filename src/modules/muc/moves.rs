@@ -156,13 +156,21 @@ fn subject(taking: &mut Taking<'_>, _: &[Tag], message: Node<'_>) -> Result<Take
     let stamp = message.child(ns::DELAY, "delay").and_then(|delay| parse(delay.attr("stamp")?));
     let at = micros(stamp.unwrap_or(taking.now).min(taking.now));
     let stanza = match stored(message, taking.owner) {
-        Ok(stanza) if stanza.element().has_child(ns::CLIENT, "subject") => stanza,
-        Ok(_) => return Ok(Taken::not(own, "there is no subject in it")),
+        Ok(stanza) => stanza,
         Err(why) => return Ok(Taken::not(own, why)),
     };
-    // Whoever enters is told when it was set.
-    let plain = stanza.without_payloads(|child| child.ns == ns::DELAY).unwrap_or(stanza);
-    rows::subject(taking.tx, there.id, plain.element().raw(), at)?;
+    let from = stanza.from();
+    if from.bare_str() != own {
+        return Ok(Taken::not(own, format!("it is from {from}, which is not in this room")));
+    }
+    let Some(text) = stanza.element().child_text(ns::CLIENT, "subject") else {
+        return Ok(Taken::not(own, "there is no subject in it"));
+    };
+    // The room says it to whoever enters, with its time: nothing else that stood in the message is said in its name.
+    let mut plain = Xml::new();
+    plain.start("message").attr("type", "groupchat").attr("from", &from.to_string());
+    plain.element("subject", None, &text).end();
+    rows::subject(taking.tx, there.id, &plain.finish(), at)?;
     Ok(Taken::New)
 }
 

@@ -7,6 +7,7 @@ use super::room::jid;
 use super::term::Term;
 use crate::admin::Secret;
 use crate::base::credential::{HashName, ScramKeys};
+use crate::moving::keys;
 use crate::moving::parts::{self, Contact, Field, field, untaken};
 use crate::moving::piece::{MovedAccount, Piece};
 
@@ -36,14 +37,8 @@ impl Scram<'_> {
         let read = |what: &str, text: &str| {
             BASE64.decode(text).map_err(|_| format!("its {what} is not base64"))
         };
-        let iterations = u32::try_from(self.iterations).ok().filter(|it| *it > 0);
-        Ok(ScramKeys {
-            hash,
-            salt: read("salt", self.salt)?,
-            iterations: iterations.ok_or("its number of rounds is none")?,
-            stored_key: read("stored key", self.stored)?,
-            server_key: read("server key", self.server)?,
-        })
+        let (stored, server) = (read("stored key", self.stored)?, read("server key", self.server)?);
+        keys::raw(Some(hash), self.iterations, read("salt", self.salt)?, stored, server)
     }
 }
 
@@ -254,14 +249,25 @@ mod tests {
 
     #[test]
     fn keys_of_each_hash() {
-        let password = r#"{scram,<<"AQI=">>,<<"AwQ=">>,<<"BQ==">>,sha256,4096}"#;
-        let pieces = passwd("h", "u", &term::one(password).expect("a term"));
+        let key = BASE64.encode([7; 32]);
+        let of = |rest: &str| {
+            let text = format!(r#"{{scram,<<"{key}">>,<<"{key}">>,<<"BQ==">>,{rest}}}"#);
+            passwd("h", "u", &term::one(&text).expect("a term"))
+        };
+        let pieces = of("sha256,4096");
         let [Piece::Account(it)] = pieces.as_slice() else { panic!("{pieces:?}") };
         let keys = it.keys.first().expect("keys");
         assert_eq!(
             (keys.hash, keys.iterations, keys.salt.as_slice()),
             (HashName::Sha256, 4096, &[5][..])
         );
+        for bad in ["sha,4096", "sha512,4096", "sha256,0", "sha256,10000001", "md5,4096"] {
+            let pieces = of(bad);
+            assert!(
+                matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]),
+                "{bad}"
+            );
+        }
         let pieces =
             passwd("h", "u", &term::one(r#"{scram,<<"!">>,<<>>,<<>>,sha,1}"#).expect("a term"));
         assert!(matches!(pieces.as_slice(), [Piece::Account(_), Piece::Untaken { .. }]));

@@ -4,7 +4,8 @@ use super::lua::{Key, Table, Value};
 use super::stanza;
 use super::stores::micros;
 use crate::admin::Secret;
-use crate::base::credential::{HashName, ScramKeys};
+use crate::base::credential::ScramKeys;
+use crate::moving::keys;
 use crate::moving::parts::{self, Contact, Field, untaken};
 use crate::moving::piece::{MovedAccount, Piece};
 
@@ -12,7 +13,7 @@ use crate::moving::piece::{MovedAccount, Piece};
 pub fn account(host: &str, name: &str, it: &Table, details: &Table) -> Vec<Piece> {
     let password = it.text("password").filter(|text| !text.is_empty());
     let mut pieces = Vec::new();
-    let keys = match keys(it) {
+    let keys = match scram(it) {
         Ok(keys) => keys,
         Err(why) => {
             pieces.push(untaken("passwords", format!("{name}@{host}"), why));
@@ -28,6 +29,7 @@ pub fn account(host: &str, name: &str, it: &Table, details: &Table) -> Vec<Piece
         keys: keys.into_iter().collect(),
         disabled: it.is("disabled"),
         created: created.and_then(Value::number).map(micros),
+        ..MovedAccount::default()
     };
     pieces.insert(0, Piece::Account(account));
     for (field, value) in details.texts().filter(|(field, _)| *field != "registered") {
@@ -42,7 +44,7 @@ pub fn account(host: &str, name: &str, it: &Table, details: &Table) -> Vec<Piece
 }
 
 /// SCRAM keys; which hash they are of is known from their length.
-fn keys(it: &Table) -> Result<Option<ScramKeys>, String> {
+fn scram(it: &Table) -> Result<Option<ScramKeys>, String> {
     let (Some(stored), Some(server)) = (it.text("stored_key"), it.text("server_key")) else {
         return Ok(None);
     };
@@ -50,22 +52,16 @@ fn keys(it: &Table) -> Result<Option<ScramKeys>, String> {
         unhex(text).ok_or_else(|| format!("its {what} is not hexadecimal"))
     };
     let (stored_key, server_key) = (unhex("stored_key", stored)?, unhex("server_key", server)?);
-    let hash = match (stored_key.len(), server_key.len()) {
-        (20, 20) => HashName::Sha1,
-        (32, 32) => HashName::Sha256,
-        (64, 64) => HashName::Sha512,
-        (length, _) => return Err(format!("its keys are of {length} bytes, which no hash makes")),
-    };
     let Some(Value::Text(salt)) = it.get("salt") else {
         return Err("it has keys, but no salt".to_owned());
     };
     let count = it.get("iteration_count").and_then(Value::number);
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is in the range
+    #[allow(clippy::cast_possible_truncation)] // it is in the range
     let iterations = count
         .filter(|it| it.fract() == 0.0 && (1.0..=1e9).contains(it))
-        .map(|it| it as u32)
+        .map(|it| it as i64)
         .ok_or("its iteration_count is no number of rounds")?;
-    Ok(Some(ScramKeys { hash, salt: salt.clone(), iterations, stored_key, server_key }))
+    keys::raw(None, iterations, salt.clone(), stored_key, server_key).map(Some)
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -246,6 +242,7 @@ fn node_field(name: &str, value: &Value) -> Option<Field> {
 mod tests {
     use super::super::lua;
     use super::*;
+    use crate::base::credential::HashName;
     use crate::moving::scan::Bounds;
 
     fn table(lua: &str) -> Table {
@@ -281,6 +278,9 @@ mod tests {
             r#"{ stored_key = "0g"; server_key = "00" }"#,
             r#"{ stored_key = "00"; server_key = "00"; salt = "s"; iteration_count = 1 }"#,
             r#"{ stored_key = "0"; server_key = "00" }"#,
+            &lua.replace("\"a-b\"", "\"\""),
+            &lua.replace("10000.0", "10000001"),
+            &lua.replace(&"AB".repeat(32), &"AB".repeat(20)),
         ] {
             let pieces = account("h", "u", &table(wrong), &Table::default());
             assert!(

@@ -398,6 +398,7 @@ impl Prosody {
         self.ready.push_back(Piece::Account(MovedAccount {
             host: domain.to_owned(),
             name: user.to_owned(),
+            only_named: true,
             ..MovedAccount::default()
         }));
         let kind = if kind.is_empty() { "application/octet-stream".to_owned() } else { kind };

@@ -51,8 +51,17 @@ pub(super) fn account_key(
     Ok((key, file))
 }
 
-/// Puts a certificate in the place of the one before, whole or not at all.
+/// Puts a certificate in the place of the one before, whole or not at all. The one before is kept with its key, too, in
+/// case that somebody wants it back.
 pub(super) fn keep(folder: &Path, key: &str, chain: &str) -> Result<(), Failure> {
+    if kept(folder).is_some() {
+        let former = folder.join("certificate.old.pem");
+        let copied =
+            pair::read(&certificate_file(folder)).and_then(|old| write_private(&former, &old));
+        if let Err(error) = copied {
+            tracing::warn!("the certificate before this one is not kept: {error}");
+        }
+    }
     let text = format!("{}\n{}", key.trim_end(), chain.trim_start());
     write_private(&certificate_file(folder), text.as_bytes())
         .map_err(|error| Failure::here(error.to_string()))
@@ -94,5 +103,17 @@ mod tests {
         assert!(kept(folder.path()).unwrap().0.covers_host_name("a.example"));
         let mode = std::fs::metadata(certificate_file(folder.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let before = std::fs::read(certificate_file(folder.path())).unwrap();
+        let (chain, key) = Authority::new().issue(&["b.example"]);
+        keep(folder.path(), &key, &chain).unwrap();
+        assert!(kept(folder.path()).unwrap().0.covers_host_name("b.example"));
+        let former = folder.path().join("certificate.old.pem");
+        assert_eq!(std::fs::read(&former).unwrap(), before);
+        let mode = std::fs::metadata(&former).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What is of no use takes the place of nothing.
+        std::fs::write(certificate_file(folder.path()), "-----BEGIN").unwrap();
+        keep(folder.path(), &key, &chain).unwrap();
+        assert_eq!(std::fs::read(&former).unwrap(), before);
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps the certificate: orders it, remembers what came of that, and has it used.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use instant_acme::{Account, CertificateIdentifier};
@@ -12,10 +12,10 @@ use super::ORDER_TIME;
 use super::client::Client;
 use super::failure::Failure;
 use super::files;
-use super::memory::{Memory, secs, time};
+use super::memory::{Memory, Notes, secs, time};
 use super::order::{self, Issued};
 use super::plan::{self, Known, Validity};
-use super::proofs::{Answers, Proofs};
+use super::proofs::{Answers, Proofs, sweep};
 use super::settings::Settings;
 use crate::admin::told::{CertOrders, OrderFailure};
 use crate::base::figures::Figures;
@@ -28,7 +28,7 @@ pub struct Keeper {
     settings: Settings,
     answers: Answers,
     tls: Tls,
-    memory: Mutex<Memory>,
+    notes: Notes,
     /// Somebody wants an order now.
     wanted: Mutex<bool>,
     wake: Notify,
@@ -57,14 +57,14 @@ pub enum Ordered {
 impl Keeper {
     /// One that remembers what an earlier run did.
     pub fn new(settings: Settings, tls: Tls) -> Self {
-        let memory = Mutex::new(Memory::read(&settings.folder));
+        let notes = Notes::open(&settings.folder);
         let (rounds, _) = watch::channel(Round::default());
         let answers = Answers::default();
         Self {
             settings,
             answers,
             tls,
-            memory,
+            notes,
             wanted: Mutex::default(),
             wake: Notify::new(),
             rounds,
@@ -88,6 +88,7 @@ impl Keeper {
     }
 
     async fn keep(&self) {
+        self.swept().await;
         loop {
             let now = clock();
             let asked =
@@ -99,7 +100,7 @@ impl Keeper {
                 Box::pin(self.round()).await;
                 continue;
             }
-            let window = self.memory().window_due.and_then(time);
+            let window = self.notes.look().window_due.and_then(time);
             if known.certificate.is_some() && window.is_none_or(|at| at <= now) {
                 Box::pin(self.ask_window()).await;
                 continue;
@@ -139,17 +140,12 @@ impl Keeper {
         self.rounds.send_modify(|round| round.begun += 1);
         let known = self.known();
         let began = clock();
-        self.remember(|memory| memory.tried = Some(secs(began)));
-        let outcome = match timeout(ORDER_TIME, self.some_order(&known)).await {
-            Ok(Ok((issued, left_out))) => self.take(&issued, left_out),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::of(
-                format!(
-                    "the authority did not get done within {} minutes",
-                    ORDER_TIME.as_secs() / 60
-                ),
-                "it is tried again by itself; if that lasts, look at the authority's status page",
-            )),
+        // What cannot be remembered would be ordered again after each restart, up to the authority's limits.
+        let noted = files::prepare(&self.settings.folder)
+            .and_then(|()| self.notes.change(|memory| memory.tried = Some(secs(began))));
+        let outcome = match noted {
+            Ok(()) => self.timed_order(&known).await,
+            Err(failure) => Err(failure),
         };
         let outcome = outcome.map_err(|failure| match self.is_minor(&failure, &known) {
             true => {
@@ -164,11 +160,33 @@ impl Keeper {
         });
     }
 
+    async fn timed_order(&self, known: &Known) -> Result<SystemTime, Failure> {
+        self.swept().await;
+        match timeout(ORDER_TIME, self.some_order(known)).await {
+            Ok(done) => done.and_then(|(issued, left_out)| self.take(&issued, left_out)),
+            Err(_) => Err(Failure::of(
+                format!(
+                    "the authority did not get done within {} minutes",
+                    ORDER_TIME.as_secs() / 60
+                ),
+                "it is tried again by itself; if that lasts, look at the authority's status page",
+            )),
+        }
+    }
+
+    /// Takes back what an earlier order, maybe of an earlier process, left in the DNS.
+    async fn swept(&self) {
+        if timeout(ORDER_TIME, Box::pin(sweep(&self.settings, &self.notes))).await.is_err() {
+            tracing::warn!(
+                "records of earlier orders are still in the DNS; they are removed later"
+            );
+        }
+    }
+
     /// Orders for all names; if the authority refuses some without which the certificate is of use, and there is no
     /// better one, for the others.
     async fn some_order(&self, known: &Known) -> Result<(Issued, Vec<String>), Failure> {
         let client = Client::new(&self.settings)?;
-        files::prepare(&self.settings.folder)?;
         let done = Box::pin(self.orders(known, &client)).await;
         done.map_err(|failure| {
             let wait = client.heard().and_then(|wait| clock().checked_add(wait));
@@ -185,14 +203,14 @@ impl Keeper {
         let names = &self.settings.names;
         let mut wanted = names.all();
         for attempt in 0..ATTEMPTS_MAX {
-            let failure = match Box::pin(self.one_order(&account, &wanted)).await {
+            let failure = match Box::pin(self.one_order(&account, &wanted, known)).await {
                 Ok(issued) => {
                     let left = names.all().into_iter().filter(|name| !wanted.contains(name));
                     return Ok((issued, left.collect()));
                 }
                 Err(failure) => failure,
             };
-            if !self.spares(&failure) || !renews(known) {
+            if !self.spares(&failure) || !plan::may_shrink(known, clock()) {
                 return Err(failure);
             }
             tracing::warn!(
@@ -209,7 +227,7 @@ impl Keeper {
 
     /// Whether it is about names alone that the certificate in use is not for either.
     fn is_minor(&self, failure: &Failure, known: &Known) -> bool {
-        self.spares(failure) && !known.complete && !renews(known)
+        self.spares(failure) && !known.complete && !plan::may_shrink(known, clock())
     }
 
     /// Whether the authority refused only names that are not needed.
@@ -218,10 +236,18 @@ impl Keeper {
         !failure.names.is_empty() && failure.names.iter().all(|name| others.contains(name))
     }
 
-    async fn one_order(&self, account: &Account, names: &[String]) -> Result<Issued, Failure> {
+    async fn one_order(
+        &self,
+        account: &Account,
+        names: &[String],
+        known: &Known,
+    ) -> Result<Issued, Failure> {
         let (challenge, now) = (self.settings.challenge, clock());
-        let mut proofs = Proofs::new(&self.settings, &self.answers, &self.tls);
-        let work = order::obtain(account, names, self.replaced(), challenge, &mut proofs, now);
+        // That an authority cannot say what it dislikes about it must not be the end of renewals.
+        let replaces = self.replaced().filter(|_| known.failures < REPLACING_MAX);
+        let least = plan::least_end(known, now);
+        let mut proofs = Proofs::new(&self.settings, &self.answers, &self.tls, &self.notes);
+        let work = order::obtain(account, names, replaces, challenge, &mut proofs, now, least);
         // Whatever comes of it, what was shown is taken back; that takes its own time.
         let done = timeout(ONE_ORDER_TIME, Box::pin(work)).await;
         proofs.clear().await;
@@ -249,6 +275,7 @@ impl Keeper {
                 tried: memory.tried,
                 ordered: Some(now),
                 left_out: left_out.clone(),
+                records: std::mem::take(&mut memory.records),
                 ..Memory::default()
             };
             memory.roll(&mut OsRng);
@@ -316,7 +343,7 @@ impl Keeper {
         let names = &self.settings.names;
         let all = |facts: &Facts, names: &[String]| names.iter().all(|name| facts.covers(name));
         let certificate = kept.as_ref().filter(|facts| all(facts, &names.hosts));
-        let memory = self.memory();
+        let memory = self.notes.look();
         Known {
             certificate: certificate
                 .map(|facts| Validity { from: facts.not_before, until: facts.not_after }),
@@ -330,27 +357,21 @@ impl Keeper {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn remember(&self, change: impl FnOnce(&mut Memory)) {
-        let mut memory = self.memory();
-        change(&mut memory);
-        if let Err(error) = memory.write(&self.settings.folder) {
-            tracing::warn!("what came of an order cannot be kept: {error}");
+        if let Err(failure) = self.notes.change(change) {
+            tracing::warn!("{failure}");
         }
     }
 
     /// How it stands.
     pub fn status(&self) -> CertOrders {
         let known = self.known();
-        status(&self.settings.directory, &known, &self.memory())
+        status(&self.settings.directory, &known, &self.notes.look())
     }
 
     /// How many orders failed in a row, and when the last one did.
     pub fn figures(&self) -> (u64, u64) {
-        let memory = self.memory();
+        let memory = self.notes.look();
         (u64::from(memory.failures), memory.failed.unwrap_or(0))
     }
 }
@@ -370,11 +391,6 @@ pub fn figures(keeper: Option<&Keeper>, figures: &mut Figures) {
             "When the last order of a certificate by ACME failed, in seconds since 1970; 0 if none did since one succeeded.",
         )
         .is(failed);
-}
-
-/// Whether the hosts need another certificate, whatever the other names do.
-fn renews(known: &Known) -> bool {
-    plan::due(&Known { complete: true, ..*known }) <= clock()
 }
 
 fn status(directory: &str, known: &Known, memory: &Memory) -> CertOrders {
@@ -403,6 +419,8 @@ fn clock() -> SystemTime {
 const ATTEMPTS_MAX: u32 = 4;
 /// Of [`ORDER_TIME`].
 const ONE_ORDER_TIME: Duration = Duration::from_secs(420);
+/// After so many failures an order does not say what it replaces.
+const REPLACING_MAX: u32 = 3;
 const WINDOW_TIME: Duration = Duration::from_secs(60);
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(600);

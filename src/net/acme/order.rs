@@ -9,14 +9,16 @@ use instant_acme::{
     NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, X509Certificate, X509Error};
 
 use super::client::Client;
 use super::failure::{Failure, clean, name};
 use super::files;
 use super::proofs::Proofs;
 use super::settings::{Challenge, Settings};
+use crate::base::time::stamp;
 use crate::net::tls::facts::Facts;
 use crate::net::tls::pair;
 
@@ -69,7 +71,7 @@ pub(super) async fn account(settings: &Settings, client: &Client) -> Result<Acco
     Ok(account)
 }
 
-/// Orders a certificate for these names, in the place of the one before.
+/// Orders a certificate for these names, in the place of the one before, which ends at `least_end` if it is a good one.
 pub(super) async fn obtain(
     account: &Account,
     names: &[String],
@@ -77,6 +79,7 @@ pub(super) async fn obtain(
     challenge: Challenge,
     proofs: &mut Proofs<'_>,
     now: SystemTime,
+    least_end: Option<SystemTime>,
 ) -> Result<Issued, Failure> {
     let said_of = |doing: &'static str| move |error: Error| Failure::said(doing, &error, challenge);
     let mut order = begin(account, names, replaces).await.map_err(said_of("a new order"))?;
@@ -95,7 +98,7 @@ pub(super) async fn obtain(
     let (key, request) = request(names)?;
     said!(order.finalize_csr(&request)).map_err(said_of("the signing"))?;
     let chain = said!(order.poll_certificate(&POLLS)).map_err(said_of("the certificate"))?;
-    judged(&key, chain, names, now)
+    judged(&key, chain, names, now, least_end)
 }
 
 /// An authority that does not know what is replaced, or does not want to, is asked without that (RFC 9773 §5).
@@ -113,13 +116,31 @@ async fn begin(
         let order = NewOrder::new(&identifiers).replaces(replaces);
         match said!(account.new_order(&order)) {
             Ok(order) => return Ok(order),
-            Err(error) => {
+            Err(error) if is_about_replacing(&error) => {
                 tracing::debug!(%error, "the certificate is not replaced, but ordered anew")
             }
+            Err(error) => return Err(error),
         }
     }
     let order = NewOrder::new(&identifiers);
     said!(account.new_order(&order))
+}
+
+/// Whether it may be what is replaced that the authority does not like. `unauthorized` is said of what another account
+/// ordered. All else, above all `rateLimited`, would be the same without it.
+fn is_about_replacing(error: &Error) -> bool {
+    match error {
+        Error::Api(problem) => {
+            let kind = problem.r#type.as_deref().and_then(|kind| kind.rsplit(':').next());
+            let kind = kind.unwrap_or_default();
+            ["alreadyReplaced", "malformed", "conflict", "unauthorized"].contains(&kind)
+        }
+        // Of `instant-acme`, before it asks: the directory has no renewalInfo.
+        Error::Unsupported(_) => true,
+        // And after it asked: the authority passed over `replaces`.
+        Error::Other(error) => error.to_string().starts_with("replaces field mismatch"),
+        _ => false,
+    }
 }
 
 /// Reads all authorizations. Those that were read stay.
@@ -241,6 +262,7 @@ fn judged(
     chain: String,
     names: &[String],
     now: SystemTime,
+    least_end: Option<SystemTime>,
 ) -> Result<Issued, Failure> {
     let wrong = |why: String| {
         let what = format!("the authority's certificate is not what was ordered: {why}");
@@ -256,11 +278,20 @@ fn judged(
     if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
         return Err(wrong(format!("it is not for {name}")));
     }
-    if facts.not_before > now + SKEW || facts.not_after <= now + SKEW {
+    if facts.not_before > now + SLACK || facts.not_after <= now + SOON {
         return Err(wrong(
             "it is not valid now; if it should be, look at this machine's clock".to_owned(),
         ));
     }
+    if let Some(least) = least_end.filter(|least| facts.not_after < *least) {
+        let (ends, least) = (stamp(facts.not_after), stamp(least));
+        let what = format!(
+            "the authority's certificate ends at {ends}, before the one in use does, at {least}"
+        );
+        let fix = "it is tried again by itself; to have it nevertheless, move certificate.pem out of the folder acme";
+        return Err(Failure::of(what, fix));
+    }
+    ordered(&certificates).map_err(&wrong)?;
     let provider = pair::provider();
     let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let secret = provider.key_provider.load_private_key(secret);
@@ -271,6 +302,23 @@ fn judged(
     Ok(Issued { until: facts.not_after, key: key.serialize_pem(), chain })
 }
 
+/// RFC 8555 §9.1: each certificate is signed by the next one. What cannot be checked with the algorithms at hand is
+/// believed if the names agree.
+fn ordered(chain: &[CertificateDer<'_>]) -> Result<(), String> {
+    let read = chain.iter().map(|der| X509Certificate::from_der(der).map(|(_, one)| one));
+    let read: Result<Vec<_>, _> = read.collect();
+    let read = read.map_err(|error| clean(&error.to_string()))?;
+    for (one, by) in read.iter().zip(read.iter().skip(1)) {
+        let signed = one.verify_signature(Some(by.public_key()));
+        let unknown = matches!(signed, Err(X509Error::SignatureUnsupportedAlgorithm));
+        if one.issuer().as_raw() != by.subject().as_raw() || (signed.is_err() && !unknown) {
+            let (one, by) = (clean(&one.subject().to_string()), clean(&by.subject().to_string()));
+            return Err(format!("in its chain `{one}` is not signed by the next one, `{by}`"));
+        }
+    }
+    Ok(())
+}
+
 /// On top of the three times of `instant-acme` each.
 const NONCES_MAX: u32 = 12;
 /// How long the authority may take to look, or to sign.
@@ -278,13 +326,16 @@ const POLLS: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(POLLS_TIME);
 const POLLS_TIME: Duration = Duration::from_secs(150);
 const CHAIN_MAX: usize = 10;
-/// Authorities sign an hour back.
-const SKEW: Duration = Duration::from_secs(3_600);
+/// Most authorities sign an hour back; clocks differ.
+const SLACK: Duration = Duration::from_secs(60);
+/// What ends so soon is of no use.
+const SOON: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::tls::testing::Authority;
+    use rcgen::{BasicConstraints, DnType, IsCa, Issuer};
 
     #[test]
     #[allow(clippy::disallowed_methods)]
@@ -296,7 +347,11 @@ mod tests {
         let names =
             |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.to_owned()).collect() };
         let both = names(&["a.example", "b.example"]);
-        assert!(judged(&key, chain.clone(), &both, now).is_ok());
+        assert!(judged(&key, chain.clone(), &both, now, None).is_ok());
+        let until = Facts::read(&pair::chain(chain.as_bytes()).unwrap()[0]).unwrap().not_after;
+        assert!(judged(&key, chain.clone(), &both, now, Some(until)).is_ok());
+        let told = judged(&key, chain.clone(), &both, now, Some(until + SLACK)).err().unwrap();
+        assert!(told.to_string().contains("before the one in use does"), "{told}");
         let ever = now + Duration::from_secs(3_000 * 365 * 86_400);
         let long = chain.repeat(12);
         for (key, chain, names, now, told) in [
@@ -308,8 +363,79 @@ mod tests {
             (&key, "", both.clone(), now, "not what was ordered"),
             (&key, &long, both.clone(), now, "12 others"),
         ] {
-            let told_is = judged(key, chain.to_owned(), &names, now).err().unwrap().to_string();
+            let told_is = judged(key, chain.to_owned(), &names, now, None);
+            let told_is = told_is.err().unwrap().to_string();
             assert!(told_is.contains(told), "{told}: {told_is}");
+        }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn what_begins_later_is_not_taken() {
+        let now = SystemTime::now();
+        for (later, good) in [(30, true), (120, false)] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+            params.not_before = (now + Duration::from_secs(later)).into();
+            let chain = params.self_signed(&key).unwrap().pem();
+            let done = judged(&key, chain, &["a.example".to_owned()], now, None);
+            assert_eq!(done.is_ok(), good, "{later}");
+        }
+    }
+
+    /// RFC 8555 §9.1
+    #[test]
+    fn a_chain_is_in_order_and_signed() {
+        let named = |name: &str, key: &KeyPair, by: Option<&Issuer<'_, KeyPair>>| {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, name);
+            let made = match by {
+                Some(by) => params.signed_by(key, by).unwrap(),
+                None => params.self_signed(key).unwrap(),
+            };
+            (made.der().clone(), params)
+        };
+        let [root_key, middle_key, leaf_key, other_key] =
+            [(); 4].map(|()| KeyPair::generate().unwrap());
+        let (root, params) = named("root", &root_key, None);
+        let (impostor, _) = named("root", &other_key, None);
+        let by_root = Issuer::new(params, root_key);
+        let (middle, params) = named("middle", &middle_key, Some(&by_root));
+        let by_middle = Issuer::new(params, middle_key);
+        let (leaf, _) = named("leaf", &leaf_key, Some(&by_middle));
+        for (chain, good) in [
+            (vec![&leaf], true),
+            (vec![&leaf, &middle], true),
+            (vec![&leaf, &middle, &root], true),
+            (vec![&leaf, &root], false),
+            (vec![&leaf, &root, &middle], false),
+            (vec![&leaf, &middle, &impostor], false),
+        ] {
+            let chain: Vec<_> = chain.into_iter().cloned().collect();
+            assert_eq!(super::ordered(&chain).is_ok(), good, "{}", chain.len());
+        }
+    }
+
+    /// RFC 9773 §5
+    #[test]
+    fn a_limit_is_not_met_twice() {
+        let api = |kind: &str| {
+            let text = format!(r#"{{"type":"urn:ietf:params:acme:error:{kind}"}}"#);
+            Error::Api(serde_json::from_str(&text).unwrap())
+        };
+        for (error, again) in [
+            (api("alreadyReplaced"), true),
+            (api("malformed"), true),
+            (api("conflict"), true),
+            (api("unauthorized"), true),
+            (api("rateLimited"), false),
+            (api("serverInternal"), false),
+            (Error::Unsupported("ARI"), true),
+            (Error::Other("replaces field mismatch: expected".into()), true),
+            (Error::Other("https://ca.example/: no answer".into()), false),
+        ] {
+            assert_eq!(is_about_replacing(&error), again, "{error}");
         }
     }
 

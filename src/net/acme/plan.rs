@@ -53,6 +53,27 @@ pub(super) fn due(known: &Known) -> SystemTime {
     }
 }
 
+/// Whether a certificate that lacks names may take the place of the one that is there: if that one lacks names, too,
+/// and is to be renewed; if it has all of them, only when it is nearly over.
+pub(super) fn may_shrink(known: &Known, now: SystemTime) -> bool {
+    let Some(Validity { from, until }) = known.certificate else { return true };
+    if !known.complete {
+        return due(&Known { complete: true, ..*known }) <= now;
+    }
+    let (life, left) = (until.duration_since(from), until.duration_since(now));
+    let life = life.unwrap_or_default();
+    // Short-lived ones are renewed with two days left, and a day may pass from one try to the next.
+    left.unwrap_or_default() < (life / 10).max(LAST_DAYS).min(life / 4)
+}
+
+/// A new certificate may not end before then: when the one that is there does, if that one is good for all names, and
+/// the authority does not call it back (RFC 9773 §4.2: the window is over).
+pub(super) fn least_end(known: &Known, now: SystemTime) -> Option<SystemTime> {
+    let kept = known.certificate.filter(|one| known.complete && one.from <= now && now < one.until);
+    let called_back = known.window.is_some_and(|(_, end)| end <= now);
+    kept.filter(|_| !called_back).map(|one| one.until)
+}
+
 /// When a third of the lifetime is left, or somewhat more.
 fn by_lifetime(Validity { from, until }: Validity, share: f64) -> SystemTime {
     let third = until.duration_since(from).unwrap_or_default() / 3;
@@ -85,6 +106,7 @@ pub(super) fn ask_again(said: Option<Duration>) -> Duration {
 /// Let's Encrypt takes five failed validations of a name in an hour.
 const FIRST_PAUSE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
+const LAST_DAYS: Duration = Duration::from_secs(7 * 86_400);
 /// RFC 9773 §4.3.2
 const WINDOW_ASKED: Duration = Duration::from_secs(6 * 3_600);
 const WINDOW_SOONEST: Duration = Duration::from_secs(600);
@@ -167,6 +189,42 @@ mod tests {
         let limited =
             Known { certificate: None, failures: 1, not_before: Some(day(1_002)), ..known() };
         assert_eq!(next_order(&limited), day(1_002));
+    }
+
+    #[test]
+    fn a_whole_certificate_gives_way_to_a_poorer_one_only_when_it_is_nearly_over() {
+        let life = |days| Some(Validity { from: day(1_000), until: day(1_000 + days) });
+        for (days, at, may) in [
+            (90, 1_060, false),
+            (90, 1_080, false),
+            (90, 1_082, true),
+            (90, 1_091, true),
+            (45, 1_037, false),
+            (45, 1_039, true),
+            (6, 1_004, false),
+            (6, 1_005, true),
+        ] {
+            let whole = Known { certificate: life(days), ..known() };
+            assert_eq!(may_shrink(&whole, day(at)), may, "{days} {at}");
+        }
+        let poor = Known { complete: false, ..known() };
+        assert!(!may_shrink(&poor, day(1_059)) && may_shrink(&poor, day(1_061)));
+        assert!(may_shrink(&Known { certificate: None, ..known() }, day(1_000)));
+    }
+
+    #[test]
+    fn a_good_certificate_is_not_replaced_by_one_that_ends_sooner() {
+        assert_eq!(least_end(&known(), day(1_060)), Some(day(1_090)));
+        let called_back = Some((day(900), day(901)));
+        for (other, at) in [
+            (known(), 999),
+            (known(), 1_090),
+            (Known { complete: false, ..known() }, 1_060),
+            (Known { certificate: None, ..known() }, 1_060),
+            (Known { window: called_back, ..known() }, 1_060),
+        ] {
+            assert_eq!(least_end(&other, day(at)), None);
+        }
     }
 
     #[test]

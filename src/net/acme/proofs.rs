@@ -15,6 +15,7 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use super::failure::{Failure, clean};
+use super::memory::Notes;
 use super::settings::{Challenge, Settings};
 use crate::net::tls::{MinVersion, Tls, pair};
 
@@ -33,24 +34,32 @@ impl Answers {
     }
 }
 
-/// What one order shows; at most one for each of its names.
+/// What one order shows; at most one for each of its names. Dropped, it shows no page and no handshake any more; records
+/// are still in the [`Notes`].
 pub(super) struct Proofs<'a> {
     settings: &'a Settings,
     answers: &'a Answers,
     tls: &'a Tls,
+    notes: &'a Notes,
     shown: Vec<Shown>,
+    /// Name and value.
+    records: Vec<(String, String)>,
 }
 
 enum Shown {
     Page(String),
     Handshake(String),
-    Record { name: String, value: String },
 }
 
 impl<'a> Proofs<'a> {
     /// None yet.
-    pub(super) fn new(settings: &'a Settings, answers: &'a Answers, tls: &'a Tls) -> Self {
-        Self { settings, answers, tls, shown: Vec::new() }
+    pub(super) fn new(
+        settings: &'a Settings,
+        answers: &'a Answers,
+        tls: &'a Tls,
+        notes: &'a Notes,
+    ) -> Self {
+        Self { settings, answers, tls, notes, shown: Vec::new(), records: Vec::new() }
     }
 
     /// Shows that a name is ours.
@@ -82,8 +91,9 @@ impl<'a> Proofs<'a> {
             Challenge::Dns01 => {
                 let record = format!("_acme-challenge.{name}");
                 let value = authorization.dns_value();
-                // Before it runs: what half did its work is cleaned up, too.
-                self.shown.push(Shown::Record { name: record.clone(), value: value.clone() });
+                // Before it runs: what half did its work is cleaned up, too, if need be by the next process.
+                self.notes.record(&record, &value)?;
+                self.records.push((record.clone(), value.clone()));
                 dns(self.settings, "add", &record, &value).await?;
             }
         }
@@ -92,26 +102,52 @@ impl<'a> Proofs<'a> {
 
     /// Waits until all see what is shown.
     pub(super) async fn settle(&self) {
-        if self.shown.iter().any(|one| matches!(one, Shown::Record { .. })) {
+        if !self.records.is_empty() {
             sleep(self.settings.dns_wait).await;
         }
     }
 
-    /// Takes everything back. What cannot be is told, and does no harm.
+    /// Takes everything back. What cannot be is told, and does no harm; [`sweep`] tries it once more.
     pub(super) async fn clear(&mut self) {
+        self.hide();
+        while let Some((name, value)) = self.records.pop() {
+            match dns(self.settings, "remove", &name, &value).await {
+                Ok(()) => self.notes.forget(&name, &value),
+                Err(failure) => tracing::warn!("the record {name} stays in the DNS: {failure}"),
+            }
+        }
+    }
+
+    fn hide(&mut self) {
         for one in std::mem::take(&mut self.shown) {
             match one {
                 Shown::Page(token) => {
                     self.answers.all().remove(&token);
                 }
                 Shown::Handshake(sni) => self.tls.challenges().forget(&sni),
-                Shown::Record { name, value } => {
-                    if let Err(failure) = dns(self.settings, "remove", &name, &value).await {
-                        tracing::warn!("the record {name} stays in the DNS: {failure}");
-                    }
-                }
             }
         }
+    }
+}
+
+impl Drop for Proofs<'_> {
+    fn drop(&mut self) {
+        self.hide();
+    }
+}
+
+/// Removes the records of orders that did not come to their end. Each is tried once, and then forgotten: a command that
+/// always fails must not hold up every order.
+pub(super) async fn sweep(settings: &Settings, notes: &Notes) {
+    loop {
+        let next = notes.look().records.first().cloned();
+        let Some((name, value)) = next else { return };
+        if let Err(failure) = dns(settings, "remove", &name, &value).await {
+            tracing::warn!(
+                "the record {name} of an earlier order may still be in the DNS: {failure}"
+            );
+        }
+        notes.forget(&name, &value);
     }
 }
 
@@ -281,6 +317,38 @@ mod tests {
         dns(&settings(&command, 10), "add", "_acme-challenge.a.example", "$(x); v").await.unwrap();
         let got = std::fs::read_to_string(&out).unwrap();
         assert_eq!(got, "[mine][add][_acme-challenge.a.example][$(x); v]");
+    }
+
+    /// A stop or a timeout drops an order wherever it is.
+    #[tokio::test]
+    async fn what_a_dropped_order_showed_is_taken_back() {
+        use crate::net::acme::Memory;
+        use crate::net::tls::testing::{self, Authority};
+        let folder = tempfile::tempdir().unwrap();
+        let host = Authority::new().put(folder.path(), "a.example", &["a.example"]);
+        let tls = Tls::load(testing::settings(folder.path(), vec![host])).unwrap();
+        let out = folder.path().join("out");
+        let script = r#"echo "$@" >> "$0"; [ "$2" != bad ]"#;
+        let settings = settings(&["/bin/sh", "-c", script, out.to_str().unwrap()], 10);
+        let (answers, notes) = (Answers::default(), Notes::open(folder.path()));
+        let mut proofs = Proofs::new(&settings, &answers, &tls, &notes);
+        answers.all().insert("token".to_owned(), "answer".to_owned());
+        proofs.shown.push(Shown::Page("token".to_owned()));
+        for name in ["kept", "bad", "gone"] {
+            notes.record(name, "v").unwrap();
+        }
+        proofs.records.push(("gone".to_owned(), "v".to_owned()));
+        proofs.clear().await;
+        assert_eq!(answers.get("token"), None);
+        answers.all().insert("token".to_owned(), "answer".to_owned());
+        proofs.shown.push(Shown::Page("token".to_owned()));
+        drop(proofs);
+        assert_eq!(answers.get("token"), None);
+        assert_eq!(Memory::read(folder.path()).records.len(), 2);
+        sweep(&settings, &Notes::open(folder.path())).await;
+        assert_eq!(Memory::read(folder.path()).records, []);
+        let removed = std::fs::read_to_string(&out).unwrap();
+        assert_eq!(removed, "remove gone v\nremove kept v\nremove bad v\n");
     }
 
     #[tokio::test]
