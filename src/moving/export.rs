@@ -154,6 +154,7 @@ impl Export<'_> {
             keys: keys.map(|(_, keys)| keys).unwrap_or_default(),
             disabled: account.disabled,
             created: Some(account.created),
+            only_named: false,
         })?;
         self.given.accounts += 1;
         let Ok(jid) = BareJid::from_parts(Some(&account.localpart), &account.host) else {

@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_whole_certificate_gives_way_to_a_poorer_one_only_when_it_is_nearly_over() {
-        let life = |days| Some(Validity { from: day(1_000), until: day(1_000 + days) });
+        let life = |days: u64| Some(Validity { from: day(1_000), until: day(1_000 + days) });
         for (days, at, may) in [
             (90, 1_060, false),
             (90, 1_080, false),
