@@ -19,6 +19,24 @@ CREATE INDEX account_removed ON account (removed) WHERE removed IS NOT NULL;
 
 CREATE INDEX account_role ON account (role) WHERE role > 0;
 
+CREATE TABLE api_token (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- What people call it, and what the audit log says.
+    name TEXT NOT NULL,
+    -- SHA-256 of the secret.
+    hash BLOB NOT NULL,
+    -- 1 reader, 2 inviter, 3 operator, 4 owner.
+    rank INTEGER NOT NULL,
+    -- All times in microseconds since 1970.
+    made INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    -- To the minute; none: never.
+    used INTEGER,
+    revoked INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX api_token_name ON api_token (name) WHERE revoked IS NULL;
+
 CREATE TABLE archive (
     -- The place: rising, unique in the server, and the time in microseconds as near as that allows.
     seq INTEGER NOT NULL PRIMARY KEY,
@@ -104,6 +122,26 @@ CREATE TABLE 'archive_words_data'(id INTEGER PRIMARY KEY, block BLOB);
 CREATE TABLE 'archive_words_docsize'(id INTEGER PRIMARY KEY, sz BLOB, origin INTEGER);
 
 CREATE TABLE 'archive_words_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;
+
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Microseconds since 1970.
+    at INTEGER NOT NULL,
+    -- An account's address, a token's name, or the command line.
+    actor TEXT NOT NULL,
+    -- By which way: command line, client, api, page.
+    via TEXT NOT NULL,
+    -- From which network address, if by one.
+    address TEXT,
+    -- The verb, as in its table.
+    verb TEXT NOT NULL,
+    -- What it was about.
+    target TEXT,
+    -- Why it was not done; none: it was.
+    failure TEXT
+) STRICT;
+
+CREATE INDEX audit_at ON audit (at);
 
 CREATE TABLE avatar (
     account INTEGER NOT NULL PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,

@@ -1,6 +1,6 @@
 //! The operator's verbs over accounts. They change the store only; the caller ends the sessions.
 
-use super::{CertError, PeerError, RoomError, Secret, TeamError};
+use super::{CertError, PeerError, Rank, RoomError, Secret, TeamError, UserQuery};
 use crate::base::credential::{AgentId, ScramKeys};
 use crate::base::id::OsRng;
 use crate::base::role::Role;
@@ -9,7 +9,7 @@ use crate::jid::{BareJid, Jid, JidError};
 use crate::store::accounts::{self, Account, Creation, Removed};
 use crate::store::devices::{self, Device};
 use crate::store::invitations;
-use crate::store::{Store, StoreError};
+use crate::store::{BackupError, Store, StoreError};
 use crate::stream::sasl::keys::{PasswordError, derive_all};
 use std::time::SystemTime;
 
@@ -57,6 +57,39 @@ pub enum AdminError {
     /// The account is an admin whom this one may not touch.
     #[error("{0} is {role}; only an owner of the server may do that", role = .1.as_str())]
     Above(BareJid, Role),
+    /// Whoever asks may not use the verb, whomever it is about: the verb, and who may.
+    #[error("{0} is for {who}s; ask one of them, or use a token with more rights", who = .1.as_str())]
+    Forbidden(&'static str, Rank),
+    /// No name for a token.
+    #[error(
+        "the name of a token has 1 to 64 letters, digits, dots, dashes or underscores; name it so"
+    )]
+    TokenName,
+    /// The name is taken, or there are too many.
+    #[error(
+        "there is a token {0} already, or {1} in all; `stonechat token revoke {0}` frees the name"
+    )]
+    TokenExists(String, i64),
+    /// No such token.
+    #[error("there is no token {0} that could be revoked; `stonechat token list` shows all")]
+    UnknownToken(String),
+    /// A relative path would be resolved in the server's folder, not where the command was given.
+    #[error("the path of a backup starts with /")]
+    BackupPath,
+    /// A backup failed.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// No such section of the configuration.
+    #[error(
+        "there is no key or section {0} in the configuration; `stonechat config show` shows all"
+    )]
+    UnknownSection(String),
+    /// Only a running server has it.
+    #[error("only the running server has that; start it first")]
+    NotHere,
+    /// A verb gave something else than it says; a fault of the server.
+    #[error("the server is at fault: {0} gave {1}; please report it")]
+    Mixed(&'static str, &'static str),
     /// No such report.
     #[error("there is no report {0}; `stonechat reports list --all` shows all")]
     UnknownReport(i64),
@@ -133,6 +166,85 @@ pub enum AdminError {
     /// The server is stopping.
     #[error("nothing was changed: the server is stopping; try again when it runs")]
     Stopping,
+}
+
+/// What kind of failure it is, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The arguments make no sense.
+    Invalid,
+    /// There is no such thing.
+    Unknown,
+    /// There is such a thing already, or it is in another state.
+    Conflict,
+    /// Whoever asks may not.
+    Forbidden,
+    /// The server cannot do it now, or as it is configured.
+    Unavailable,
+    /// It went wrong.
+    Failed,
+}
+
+impl AdminError {
+    /// What kind of failure it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Address(..)
+            | Self::Amount(..)
+            | Self::TeamName
+            | Self::TokenName
+            | Self::Time(_)
+            | Self::File(_)
+            | Self::Password(_)
+            | Self::WhichDomain(_)
+            | Self::BackupPath
+            | Self::Team(TeamError::Name(..))
+            | Self::Room(
+                RoomError::Address(..)
+                | RoomError::Which(..)
+                | RoomError::Itself(_)
+                | RoomError::Preset(_)
+                | RoomError::Name(_)
+                | RoomError::Affiliation(_),
+            )
+            | Self::Peer(PeerError::Domain(..) | PeerError::Ours(_) | PeerError::NotOurs(..)) => {
+                Kind::Invalid
+            }
+            Self::Unknown(_)
+            | Self::NotRemoved(_)
+            | Self::NotServed { .. }
+            | Self::UnknownReport(_)
+            | Self::NoFile(_)
+            | Self::NoTeam(_)
+            | Self::UnknownInvitation
+            | Self::UnknownDevice(..)
+            | Self::UnknownToken(_)
+            | Self::UnknownSection(_)
+            | Self::Team(TeamError::Unknown(_) | TeamError::NoRoom(..) | TeamError::NoMember(..))
+            | Self::Room(RoomError::Unknown(_) | RoomError::None)
+            | Self::Peer(PeerError::NoRule(_)) => Kind::Unknown,
+            Self::Exists(_)
+            | Self::Removed(_)
+            | Self::Reserved(_)
+            | Self::TokenExists(..)
+            | Self::NotOnline(_)
+            | Self::TooManyInvitations(_)
+            | Self::Team(_)
+            | Self::Room(RoomError::Exists(_) | RoomError::Temporary(_) | RoomError::Refused(_))
+            | Self::Peer(PeerError::TooManyRules(_) | PeerError::NothingWaits(_)) => Kind::Conflict,
+            Self::Above(..) | Self::Forbidden(..) => Kind::Forbidden,
+            Self::Closed
+            | Self::NotHere
+            | Self::Unsent(..)
+            | Self::Stopping
+            | Self::Peer(PeerError::NotRunning)
+            | Self::Certificate(CertError::NotRunning | CertError::Off) => Kind::Unavailable,
+            Self::Certificate(CertError::Failed(_))
+            | Self::Backup(_)
+            | Self::Store(_)
+            | Self::Mixed(..) => Kind::Failed,
+        }
+    }
 }
 
 /// Parses the address of an account.
@@ -274,6 +386,48 @@ pub async fn list(store: &Store, domain: Option<&str>) -> Result<Vec<Account>, A
             return Ok(all);
         }
     }
+}
+
+/// Some accounts in order: those of one domain, or of all; and the address after which there are more.
+pub async fn page(
+    store: &Store,
+    domain: Option<&str>,
+    query: &UserQuery,
+) -> Result<(Vec<Account>, Option<String>), AdminError> {
+    let most = query.max.unwrap_or(usize::MAX);
+    let words = query.search.as_deref().unwrap_or_default().to_lowercase();
+    let mut last = match &query.after {
+        Some(after) => Some(parts(&parse(after)?)).map(|(local, host)| (host, local)),
+        None => None,
+    };
+    let mut found: Vec<Account> = Vec::new();
+    loop {
+        let (domain, from) = (domain.map(str::to_owned), last.clone());
+        // In pages, so that a long list does not occupy a reader of the store for too long.
+        let page = store.read(move |tx| {
+            let after = from.as_ref().map(|(host, local)| (host.as_str(), local.as_str()));
+            accounts::list(tx, domain.as_deref(), after, PAGE)
+        });
+        // Damaged accounts are left out, so a short page need not be the last.
+        let page = page.await?;
+        let Some(end) = page.last() else { return Ok((found, None)) };
+        last = Some((end.host.clone(), end.localpart.clone()));
+        for account in page {
+            if !address(&account).contains(&words) {
+                continue;
+            }
+            if found.len() >= most {
+                let next = found.last().map(address);
+                return Ok((found, next));
+            }
+            found.push(account);
+        }
+    }
+}
+
+/// An account's address.
+pub fn address(account: &Account) -> String {
+    format!("{}@{}", account.localpart, account.host)
 }
 
 /// The accounts with a role above a user's.

@@ -1,9 +1,10 @@
 //! The operator's verbs over certificates, and what can be wrong with them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One verb.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CertVerb {
     /// Lists the certificates in use, and how ordering stands.
@@ -17,6 +18,14 @@ pub enum CertVerb {
 }
 
 impl CertVerb {
+    /// Its name in [`super::VERBS`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::List => "cert.list",
+            Self::Renew { .. } => "cert.renew",
+        }
+    }
+
     /// For the log: what it does; `None` if it changes nothing.
     pub fn changes(&self) -> Option<&'static str> {
         match self {

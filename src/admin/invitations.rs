@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::accounts::{self, AdminError};
+use super::told::{InvitationLine, InvitationList};
 use crate::base::id::{OsRng, token};
 use crate::base::time::{from_micros, micros, stamp};
 use crate::jid::{BareJid, prep};
@@ -214,9 +215,9 @@ pub async fn reset_link(
     Ok(Made { landing: landing(&page, &token, &uri), uri, expires })
 }
 
-/// All invitations and reset links that are open, the oldest first: a line for each.
-pub async fn list(store: &Store, now: SystemTime) -> Result<Vec<String>, AdminError> {
-    let (mut lines, mut after, now) = (Vec::new(), 0, micros(now));
+/// All invitations and reset links that are open, the oldest first.
+pub async fn list(store: &Store, now: SystemTime) -> Result<InvitationList, AdminError> {
+    let (mut invitations, mut after, now) = (Vec::new(), 0, micros(now));
     loop {
         let page = move |tx: &mut dyn Tx| {
             let all = invitations::list(tx, after)?;
@@ -226,14 +227,13 @@ pub async fn list(store: &Store, now: SystemTime) -> Result<Vec<String>, AdminEr
             Ok((last, told?))
         };
         let (last, told) = store.read(page).await?;
-        lines.extend(told);
-        let Some(last) = last else { return Ok(lines) };
+        invitations.extend(told);
+        let Some(last) = last else { return Ok(InvitationList { invitations }) };
         after = last;
     }
 }
 
-/// `17  account on example.org, by alice@example.org, team sales; 3 uses left, until …`
-fn line(tx: &mut dyn Tx, one: &Invitation) -> Result<String, StoreError> {
+fn line(tx: &mut dyn Tx, one: &Invitation) -> Result<InvitationLine, StoreError> {
     let Terms { host, local, team, uses_left, expires, .. } = &one.terms;
     let whose = match one.terms.account {
         Some(account) => stored::name(tx, account)?.flatten(),
@@ -248,16 +248,15 @@ fn line(tx: &mut dyn Tx, one: &Invitation) -> Result<String, StoreError> {
         (_, None, true) => format!("account on {host}"),
         (_, None, false) => "contact".to_owned(),
     };
-    let mut line = format!("{}  {what}", one.id);
-    if one.terms.purpose == Purpose::Invite {
-        line += &format!(", by {}", whose.as_deref().unwrap_or("the operator"));
-        if let Some(team) = team {
-            line += &format!(", team {team}");
-        }
-    }
-    let uses = if *uses_left == 1 { "1 use left" } else { &format!("{uses_left} uses left") };
-    line += &format!("; {uses}, until {}", stamp(from_micros(*expires)));
-    Ok(line)
+    Ok(InvitationLine {
+        id: one.id,
+        what,
+        by: whose,
+        team: team.clone(),
+        password: one.terms.purpose == Purpose::Password,
+        uses_left: *uses_left,
+        until: stamp(from_micros(*expires)),
+    })
 }
 
 /// Takes an invitation back: by its number in the list, its token or its link. Returns its number.
@@ -364,6 +363,10 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
+    async fn lines_of(store: &Store) -> Vec<String> {
+        super::super::Outcome::from(list(store, NOW).await.unwrap()).lines()
+    }
+
     fn account(local: Option<&str>) -> Kind {
         Kind::Account { local: local.map(str::to_owned), befriends: false }
     }
@@ -399,7 +402,7 @@ mod tests {
             let token = made.uri.strip_prefix("xmpp:a@x?roster;preauth=").unwrap();
             assert_eq!(token.get(26..), Some(end));
         }
-        let lines = list(&store, NOW).await.unwrap();
+        let lines = lines_of(&store).await;
         assert_eq!(
             lines,
             [
@@ -414,7 +417,7 @@ mod tests {
         for gone in ["2", &made.uri, token, "99", "nonsense", ""] {
             assert!(revoke(&store, gone).await.is_err(), "{gone}");
         }
-        assert_eq!(list(&store, NOW).await.unwrap().len(), 2);
+        assert_eq!(lines_of(&store).await.len(), 2);
     }
 
     #[tokio::test]
@@ -445,7 +448,7 @@ mod tests {
         let first = reset_link(&store, &settings(), &jid, 24, NOW).await.unwrap();
         let made = reset_link(&store, &settings(), &jid, 24, NOW).await.unwrap();
         assert!(made.uri.starts_with("xmpp:b@x?register;preauth=") && made.uri != first.uri);
-        let lines = list(&store, NOW).await.unwrap();
+        let lines = lines_of(&store).await;
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
             lines[1].contains("new password of b@x; 1 use left, until 1970-01-02"),

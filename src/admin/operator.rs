@@ -1,23 +1,20 @@
-//! Turns requests into verbs, and their outcomes into lines for people.
+//! Carries out the verbs: looks whether who asks may, does it, and writes down who did what.
 
 use super::accounts::{self, AdminError};
+use super::audit::{self, Entry};
 use super::certificates::{self, Keeping};
-use super::device_line::device_line;
 use super::invitations::{self, Inviter, Kind, Made, Settings, Wanted};
 use super::peers::{self, Peering};
-use super::reports;
-use super::status::status_lines;
-use super::uploads;
+use super::told::*;
 use super::{
-    Actor, Admins, Audience, Effects, Gone, Invite, Notice, NoticeChange, Online, Request,
-    Response, RoomPage, RoomQuery, TeamError, TeamVerb,
+    Actor, Admins, Audience, Effects, Gone, Invite, LOG_LINES_MAX, Notice, NoticeChange, Online,
+    Outcome, Rank, Request, Response, RoomPage, RoomQuery, Surroundings, TeamError, TeamVerb, Via,
 };
+use super::{looks, reports, table, tokens, uploads};
 use crate::base::role::Role;
-use crate::base::size::readable;
 use crate::base::time::{from_micros, stamp};
 use crate::jid::{BareJid, Jid, JidError};
-use crate::store::accounts::{Account, Removed};
-use crate::store::{Snapshot, Store, Uploads};
+use crate::store::Store;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,7 +36,12 @@ pub struct Operator {
     peering: Option<Arc<dyn Peering>>,
     /// The running server's certificates.
     certificates: Option<Arc<dyn Keeping>>,
+    /// The server around.
+    around: Option<Arc<dyn Surroundings>>,
 }
+
+/// Gives an operator with the time of now; none if no domain is served.
+pub type Operators = Arc<dyn Fn() -> Option<Operator> + Send + Sync>;
 
 impl Operator {
     /// An operator over a store; `effects` is `()` where there are no sessions.
@@ -50,8 +52,8 @@ impl Operator {
         effects: Arc<dyn Effects>,
     ) -> Self {
         let (inviting, admins) = (Settings::default(), Admins::default());
-        let (peering, certificates) = (None, None);
-        Self { store, hosts, iterations, inviting, effects, admins, peering, certificates }
+        let (peering, certificates, around) = (None, None, None);
+        Self { store, hosts, iterations, inviting, effects, admins, peering, certificates, around }
     }
 
     /// With the admins that the configuration names.
@@ -72,6 +74,12 @@ impl Operator {
         Self { certificates: Some(certificates), ..self }
     }
 
+    /// With what the server around knows.
+    #[must_use]
+    pub fn with_surroundings(self, around: Arc<dyn Surroundings>) -> Self {
+        Self { around: Some(around), ..self }
+    }
+
     /// Says how invitations are made.
     #[must_use]
     pub fn inviting(self, inviting: Settings) -> Self {
@@ -80,24 +88,68 @@ impl Operator {
 
     /// Carries out one request of whoever has the server's files.
     pub async fn run(&self, request: Request) -> Response {
-        if let Request::Backup { path } = request {
-            return self.backup(path.into()).await;
-        }
-        match self.done(None, request).await {
-            Ok(lines) => Response::Ok { lines },
+        match self.act(&Actor::command_line(), request).await {
+            Ok(outcome) => Response::Ok { outcome },
             Err(error) => Response::error(error),
         }
     }
 
-    /// Carries out one request of an admin, within what [`Operator::check`] says.
-    pub async fn act(&self, by: &Actor, request: Request) -> Result<Vec<String>, AdminError> {
-        self.check(by, &request).await?;
-        self.done(Some(by), request).await
+    /// Carries out one request of somebody, within what its rank allows, and writes down what came of it.
+    pub async fn act(&self, by: &Actor, request: Request) -> Result<Outcome, AdminError> {
+        let entry = Entry::of(by, &request);
+        let done = match self.judge(by, &request).await {
+            Ok(()) => self.outcome(request).await,
+            Err(error) => Err(error),
+        };
+        entry.came_of(&self.store, &done, clock()).await;
+        done
     }
 
-    /// Whether an admin may do this: to accounts below itself, and to all if it is an owner.
+    /// The same, for a caller that knows what the verb gives.
+    pub async fn ask<T: TryFrom<Outcome, Error = Outcome>>(
+        &self,
+        by: &Actor,
+        request: Request,
+    ) -> Result<T, AdminError> {
+        let name = request.name();
+        let outcome = self.act(by, request).await?;
+        T::try_from(outcome).map_err(|other| AdminError::Mixed(name, other.kind()))
+    }
+
+    /// Whose token a text is; none if it is none, or not good any more.
+    pub async fn identify(&self, token: &str) -> Result<Option<(String, Rank)>, AdminError> {
+        tokens::identify(&self.store, token, clock()).await
+    }
+
+    /// Looks before several are done whether somebody may do this one; if not, that is written down. [`Operator::act`]
+    /// looks by itself.
     pub async fn check(&self, by: &Actor, request: &Request) -> Result<(), AdminError> {
-        let Some(about) = request.about() else { return Ok(()) };
+        let judged = self.judge(by, request).await;
+        if judged.is_err() {
+            Entry::of(by, request).came_of(&self.store, &judged, clock()).await;
+        }
+        judged
+    }
+
+    /// Whether somebody may do this: what the table of verbs says, and to accounts below itself alone, unless it is an
+    /// owner.
+    async fn judge(&self, by: &Actor, request: &Request) -> Result<(), AdminError> {
+        if by.via == Via::CommandLine {
+            return Ok(());
+        }
+        let verb = table::find(request.name());
+        let (least, changes) = verb.map_or((Rank::Owner, true), |verb| (verb.least, verb.changes));
+        if !by.rank.may(least, changes) {
+            return Err(AdminError::Forbidden(request.name(), least));
+        }
+        match request.about() {
+            Some(about) if changes => self.rules(by, request, about).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether somebody may change this account.
+    async fn rules(&self, by: &Actor, request: &Request, about: &str) -> Result<(), AdminError> {
         let jid = Jid::parse(about).map_or(about.to_owned(), |jid| jid.bare_str().to_owned());
         let jid = accounts::parse(&jid)?;
         let makes = matches!(request, Request::UserAdd { .. });
@@ -112,12 +164,10 @@ impl Operator {
             Err(error) => return Err(error),
         };
         let role = given.max(self.admins.role(jid.as_str()));
-        let gives = matches!(request, Request::UserRole { role: Some(_), .. });
-        if by.role.rules(role) && (!gives || by.role == Role::Owner) {
-            return Ok(());
+        match by.rank.role().rules(role) {
+            true => Ok(()),
+            false => Err(AdminError::Above(jid, role)),
         }
-        tracing::warn!(by = %by.jid, on = %jid, "an admin was refused");
-        Err(AdminError::Above(jid, role))
     }
 
     /// Who has sessions now.
@@ -145,170 +195,189 @@ impl Operator {
         self.effects.notice(which, change).await
     }
 
-    /// Does it, and says in the log who did what to whom.
-    async fn done(&self, by: Option<&Actor>, request: Request) -> Result<Vec<String>, AdminError> {
-        let (team, on) = match &request {
-            Request::Room(verb) => (None, verb.about()),
-            Request::Peers(verb) => (None, verb.about()),
-            Request::Team(verb) => {
-                verb.changes().map_or((None, None), |(_, team, on)| (Some(team), on))
-            }
-            other => (None, other.about()),
-        };
-        let (what, team, on) = (request.changes(), team.map(str::to_owned), on.map(str::to_owned));
-        let lines = self.lines(request).await?;
-        if let Some(what) = what {
-            let by = by.map_or("the command line", |actor| actor.jid.as_str());
-            tracing::info!(by, team, on, "an admin {what}");
-        }
-        Ok(lines)
-    }
-
-    async fn lines(&self, request: Request) -> Result<Vec<String>, AdminError> {
+    #[allow(clippy::too_many_lines)] // an arm for each verb
+    async fn outcome(&self, request: Request) -> Result<Outcome, AdminError> {
+        let (store, now) = (&self.store, clock());
         match request {
-            Request::UserList { deleted: true, .. } => self.list_removed().await,
-            Request::UserList { domain, .. } => self.list(domain).await,
-            Request::UserDevices { jid } => self.devices(&jid).await,
-            Request::AdminList => self.list_admins().await,
+            Request::UserList(query) if query.deleted => looks::removed(store, &query).await,
+            Request::UserList(query) => {
+                let domain = query.domain.as_deref().map(|domain| self.domain(domain));
+                looks::list(store, domain.transpose()?.as_deref(), &query).await
+            }
+            Request::UserShow { jid } => {
+                let jid = accounts::parse(&jid)?;
+                let sessions = self.resources(&jid).len();
+                looks::show(store, &self.admins, &jid, sessions).await
+            }
+            Request::UserDevices { jid } => looks::devices(store, &accounts::parse(&jid)?).await,
+            Request::UserSessions { jid } => {
+                let jid = accounts::parse(&jid)?;
+                accounts::find(store, &jid).await?;
+                Ok(looks::sessions(&jid, self.resources(&jid)))
+            }
+            Request::AdminList => looks::admins(store, &self.admins).await,
             Request::UserResetLink { jid, hours } => self.reset_link(&jid, hours).await,
             Request::Invite(wanted) => self.invite(wanted).await,
-            Request::InviteList => invitations::list(&self.store, clock()).await,
+            Request::InviteList => Ok(invitations::list(store, now).await?.into()),
+            Request::InviteRevoke { which } => {
+                let id = invitations::revoke(store, &which.0).await?;
+                Ok(InvitationRevoked { id }.into())
+            }
             Request::Team(verb) => self.effects.team(verb).await,
             Request::Room(verb) => self.effects.room(verb).await,
-            Request::Upload(verb) => uploads::run(&self.store, verb).await,
-            Request::ReportList { all } => reports::list(&self.store, all).await,
-            Request::ReportShow { id } => reports::show(&self.store, id).await,
-            Request::Peers(verb) => peers::run(&self.store, self.peering.as_deref(), verb).await,
+            Request::Upload(verb) => uploads::run(store, verb).await,
+            Request::ReportList { all } => reports::list(store, all).await,
+            Request::ReportShow { id } => reports::show(store, id).await,
+            Request::ReportDone { id } => reports::done(store, id).await,
+            Request::Peers(verb) => peers::run(store, self.peering.as_deref(), verb).await,
             Request::Certificates(verb) => {
                 certificates::run(self.certificates.as_deref(), verb).await
             }
-            Request::Status => Ok(self.status()),
-            Request::Notice { which, change } => {
-                let text = self.notice(which, change).await?;
-                Ok(text.unwrap_or_default().lines().map(str::to_owned).collect())
+            Request::Status => Ok(self.status().into()),
+            Request::NoticeShow { which } => self.noticed(which, NoticeChange::Show).await,
+            Request::NoticeSet { which, text, edit: false } => {
+                self.noticed(which, NoticeChange::Set(text)).await
             }
-            Request::UserLogout { jid } => self.log_out(&jid).map(|line| vec![line]),
-            Request::Announce { text, to } => self.announce(&text, to).await.map(|line| vec![line]),
-            other => self.change(other).await.map(|line| vec![line]),
-        }
-    }
-
-    fn status(&self) -> Vec<String> {
-        let mut lines = status_lines(&self.store.load());
-        lines.extend(self.peering.iter().flat_map(|peering| peering.status()));
-        lines.extend(self.certificates.iter().flat_map(|certificates| certificates.status()));
-        lines
-    }
-
-    fn log_out(&self, text: &str) -> Result<String, AdminError> {
-        let wrong = |error: JidError| AdminError::Address(text.to_owned(), error.to_string());
-        let jid = Jid::parse(text).map_err(wrong)?;
-        accounts::parse(jid.bare_str())?;
-        match self.effects.log_out(&jid) {
-            0 => Err(AdminError::NotOnline(jid)),
-            1 => Ok(format!("{jid} is logged out")),
-            more => Ok(format!("{jid} is logged out of {more} sessions")),
-        }
-    }
-
-    async fn announce(&self, text: &str, to: Audience) -> Result<String, AdminError> {
-        let count = self.effects.announce(text, to).await?;
-        let whom = match to {
-            Audience::Online => "who are online",
-            Audience::All => "in all; who is away gets it later",
-        };
-        Ok(format!("sent to {count} accounts {whom}"))
-    }
-
-    #[allow(clippy::too_many_lines)] // an arm for each verb
-    async fn change(&self, request: Request) -> Result<String, AdminError> {
-        let store = &self.store;
-        match request {
+            Request::NoticeSet { which, text, edit: true } => {
+                self.noticed(which, NoticeChange::Edit(text)).await
+            }
+            Request::NoticeDelete { which } => self.noticed(which, NoticeChange::Delete).await,
+            Request::UserLogout { jid } => self.log_out(&jid),
+            Request::Announce { text, to } => self.announce(&text, to).await,
+            Request::Backup { path } => self.backup(path.into()).await,
+            Request::ConfigShow { section } => self.configuration(section.as_deref()),
+            Request::LogTail { max, search } => self.log(max, search),
+            Request::AuditList(query) => audit::list(store, query).await,
+            Request::TokenAdd { name, role, days } => {
+                tokens::add(store, (&name, role, days), now).await
+            }
+            Request::TokenList => tokens::list(store, now).await,
+            Request::TokenRevoke { name } => tokens::revoke(store, name, now).await,
             Request::UserAdd { jid, password } => {
                 let jid = accounts::parse(&jid)?;
                 served(&self.hosts, &jid)?;
                 accounts::add(store, &jid, &password, self.iterations).await?;
                 self.effects.account_made(&jid);
-                Ok(format!("{jid} can log in now"))
+                Ok(AccountMade { jid: jid.to_string() }.into())
             }
             Request::UserPasswd { jid, password } => {
                 let jid = accounts::parse(&jid)?;
                 accounts::passwd(store, &jid, &password, self.iterations).await?;
                 self.effects.account_gone(&jid, Gone::PasswordChanged);
-                Ok(format!("{jid} has another password; its devices are logged out"))
+                Ok(PasswordSet { jid: jid.to_string() }.into())
             }
             Request::UserDisable { jid } => {
                 let jid = accounts::parse(&jid)?;
                 let changed = accounts::disable(store, &jid).await?;
                 self.effects.account_gone(&jid, Gone::Disabled);
-                self.turned(&jid, false).await?;
-                let already = if changed { "" } else { " already" };
-                Ok(format!("{jid} is{already} disabled: nobody can log in to it"))
+                self.turned(&jid, changed, false).await
             }
             Request::UserEnable { jid } => {
                 let jid = accounts::parse(&jid)?;
                 let changed = accounts::enable(store, &jid).await?;
-                self.turned(&jid, true).await?;
-                let already = if changed { "" } else { " already" };
-                Ok(format!("{jid} is{already} enabled"))
+                self.turned(&jid, changed, true).await
             }
             Request::UserDel { jid, now } => self.del(&accounts::parse(&jid)?, now).await,
             Request::UserRestore { jid } => {
                 let jid = accounts::parse(&jid)?;
                 accounts::restore(store, &jid).await?;
                 self.effects.account_made(&jid);
-                self.turned(&jid, true).await?;
-                Ok(format!(
-                    "{jid} is back, with its password, contacts and messages; what its contacts see \
-                     of each other has to be asked for again"
-                ))
+                self.turned(&jid, true, true).await?;
+                Ok(AccountRestored { jid: jid.to_string() }.into())
             }
-            Request::ReportDone { id } => reports::done(store, id).await,
-            Request::UserRevoke { jid, device: Some(name) } => {
+            Request::UserRevoke { jid, device } => {
                 let jid = accounts::parse(&jid)?;
-                let device = accounts::revoke(store, &jid, &name).await?;
+                let device = accounts::revoke(store, &jid, &device).await?;
                 self.effects.device_gone(&jid, &device);
-                Ok(format!("the device {} of {jid} is logged out", device.name()))
+                let (jid, device) = (jid.to_string(), Some(device.name()));
+                Ok(DevicesRevoked { jid, device, forgotten: 1 }.into())
             }
-            Request::UserRevoke { jid, device: None } => {
+            Request::UserRevokeAll { jid } => {
                 let jid = accounts::parse(&jid)?;
-                let count = accounts::revoke_all(store, &jid).await?;
+                let forgotten = accounts::revoke_all(store, &jid).await?;
                 self.effects.account_gone(&jid, Gone::Revoked);
-                Ok(format!("{jid} is logged out everywhere, {count} known devices forgotten"))
+                Ok(DevicesRevoked { jid: jid.to_string(), device: None, forgotten }.into())
             }
-            Request::UserRole { jid, role } => self.role(&accounts::parse(&jid)?, role).await,
-            Request::InviteRevoke { which } => {
-                let id = invitations::revoke(store, &which.0).await?;
-                Ok(format!("the invitation {id} is revoked: nobody can use it any more"))
+            Request::UserRole { jid } => self.role(&accounts::parse(&jid)?, None).await,
+            Request::UserRoleSet { jid, role } => {
+                self.role(&accounts::parse(&jid)?, Some(role)).await
             }
-            Request::UserList { .. }
-            | Request::Notice { .. }
-            | Request::UserLogout { .. }
-            | Request::Announce { .. }
-            | Request::AdminList
-            | Request::ReportList { .. }
-            | Request::ReportShow { .. }
-            | Request::UserDevices { .. }
-            | Request::UserResetLink { .. }
-            | Request::Invite(_)
-            | Request::InviteList
-            | Request::Team(_)
-            | Request::Room(_)
-            | Request::Upload(_)
-            | Request::Peers(_)
-            | Request::Certificates(_)
-            | Request::Status
-            | Request::Backup { .. } => Ok(String::new()),
         }
     }
 
-    async fn turned(&self, jid: &BareJid, open: bool) -> Result<(), AdminError> {
+    async fn noticed(&self, which: Notice, change: NoticeChange) -> Result<Outcome, AdminError> {
+        Ok(NoticeShown { text: self.notice(which, change).await? }.into())
+    }
+
+    fn status(&self) -> Status {
+        let load = self.store.load();
+        Status {
+            writable: !load.refusing,
+            queued: load.queued,
+            queued_bytes: load.bytes,
+            waiting: load.waiting,
+            waited: load.waited,
+            refused: load.refused,
+            full: load.full,
+            servers: self.peering.as_ref().map(|peering| peering.status()),
+            certificates: self.certificates.as_ref().and_then(|it| it.status()),
+        }
+    }
+
+    /// The settings of a section, or all.
+    fn configuration(&self, section: Option<&str>) -> Result<Outcome, AdminError> {
+        let mut settings = self.around.as_ref().ok_or(AdminError::NotHere)?.configuration();
+        if let Some(section) = section {
+            let is_in = |key: &str| {
+                key.strip_prefix(section)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            settings.retain(|setting| is_in(&setting.key));
+            if settings.is_empty() {
+                return Err(AdminError::UnknownSection(section.to_owned()));
+            }
+        }
+        Ok(ConfigShown { settings }.into())
+    }
+
+    fn log(&self, max: Option<usize>, search: Option<String>) -> Result<Outcome, AdminError> {
+        let mut lines = self.around.as_ref().ok_or(AdminError::NotHere)?.recent_log();
+        let words = search.unwrap_or_default().to_lowercase();
+        lines.retain(|line| line.to_lowercase().contains(&words));
+        let most = max.unwrap_or(LOG_LINES_MAX);
+        lines.drain(..lines.len().saturating_sub(most));
+        Ok(LogLines { lines }.into())
+    }
+
+    fn log_out(&self, text: &str) -> Result<Outcome, AdminError> {
+        let wrong = |error: JidError| AdminError::Address(text.to_owned(), error.to_string());
+        let jid = Jid::parse(text).map_err(wrong)?;
+        accounts::parse(jid.bare_str())?;
+        match self.effects.log_out(&jid) {
+            0 => Err(AdminError::NotOnline(jid)),
+            sessions => Ok(SessionsEnded { jid: jid.to_string(), sessions }.into()),
+        }
+    }
+
+    async fn announce(&self, text: &str, to: Audience) -> Result<Outcome, AdminError> {
+        let accounts = self.effects.announce(text, to).await?;
+        Ok(Announced { accounts, to }.into())
+    }
+
+    async fn turned(
+        &self,
+        jid: &BareJid,
+        changed: bool,
+        open: bool,
+    ) -> Result<Outcome, AdminError> {
         let id = accounts::find(&self.store, jid).await?.id;
-        self.effects.account_turned(id, open).await
+        self.effects.account_turned(id, open).await?;
+        let (jid, disabled, already) = (jid.to_string(), !open, !changed);
+        Ok(AccountTurned { jid, disabled, already }.into())
     }
 
     /// Removes an account; with `now`, erases it, even if it was removed before.
-    async fn del(&self, jid: &BareJid, now: bool) -> Result<String, AdminError> {
+    async fn del(&self, jid: &BareJid, now: bool) -> Result<Outcome, AdminError> {
         let account = match accounts::find(&self.store, jid).await {
             Err(unknown @ AdminError::Unknown(_)) if now => {
                 accounts::find_removed(&self.store, jid).await.map_err(|_| unknown)
@@ -318,52 +387,30 @@ impl Operator {
         let id = account?.id;
         let until = self.effects.end_account(&self.store, jid, id, now).await?;
         self.effects.account_gone(jid, Gone::Deleted);
-        Ok(match until {
-            Some(until) => format!(
-                "{jid} is deleted; until {} `stonechat user restore {jid}` brings it back",
-                stamp(from_micros(until))
-            ),
-            None => format!("{jid} is deleted with all it owned"),
-        })
+        let restorable_until = until.map(|until| stamp(from_micros(until)));
+        Ok(AccountDeleted { jid: jid.to_string(), restorable_until }.into())
     }
 
     /// Gives an account a role, or says which it has; the configuration's word adds to it.
-    async fn role(&self, jid: &BareJid, role: Option<Role>) -> Result<String, AdminError> {
+    async fn role(&self, jid: &BareJid, role: Option<Role>) -> Result<Outcome, AdminError> {
         let account = accounts::find(&self.store, jid).await?;
         if let Some(role) = role {
             self.effects.set_role(&self.store, jid, account.id, role).await?;
         }
         let given = role.unwrap_or(account.role);
         let named = self.admins.role(jid.as_str());
-        let (role, by) = match named > given {
-            true => (named, format!(": admin.{}s in the configuration says so", named.as_str())),
-            false => (given, String::new()),
-        };
-        Ok(format!("{jid} is {}{by}", role.as_str()))
+        let (role, configured) = (named.max(given), named > given);
+        Ok(RoleShown { jid: jid.to_string(), role, configured }.into())
     }
 
-    async fn list_admins(&self) -> Result<Vec<String>, AdminError> {
-        let mut all = std::collections::BTreeMap::<String, Role>::new();
-        let stored = accounts::admins(&self.store).await?;
-        let stored = stored.into_iter().map(|(jid, role)| (jid.to_string(), role));
-        let named = self.admins.all().map(|(jid, role)| (jid.to_owned(), role));
-        for (jid, role) in stored.chain(named) {
-            let known = all.entry(jid).or_default();
-            *known = role.max(*known);
-        }
-        Ok(all.into_iter().map(|(jid, role)| format!("{jid}  {}", role.as_str())).collect())
-    }
-
-    async fn reset_link(&self, jid: &str, hours: u32) -> Result<Vec<String>, AdminError> {
+    async fn reset_link(&self, jid: &str, hours: u32) -> Result<Outcome, AdminError> {
         let jid = accounts::parse(jid)?;
         let made =
             invitations::reset_link(&self.store, &self.inviting, &jid, hours, clock()).await?;
-        let what = format!("sets a new password for {jid}, once");
-        Ok(link_lines(made, &what))
+        Ok(link(made, format!("sets a new password for {jid}, once")))
     }
 
-    /// The link comes first, what it is for last.
-    async fn invite(&self, wanted: Invite) -> Result<Vec<String>, AdminError> {
+    async fn invite(&self, wanted: Invite) -> Result<Outcome, AdminError> {
         let Invite { domain, user, name, team, uses, days } = wanted;
         let inviter = match user {
             None => None,
@@ -399,43 +446,19 @@ impl Operator {
         // The operator's own are not counted.
         let wanted = Wanted { host, inviter, kind, team, uses, days, most: u32::MAX };
         let made = invitations::invite(&self.store, &self.inviting, wanted, clock()).await?;
-        Ok(link_lines(made, &what))
+        Ok(link(made, what))
     }
 
-    async fn devices(&self, jid: &str) -> Result<Vec<String>, AdminError> {
-        let jid = accounts::parse(jid)?;
-        let devices = accounts::devices(&self.store, &jid).await?;
-        Ok(devices.iter().map(device_line).collect())
+    fn resources(&self, jid: &BareJid) -> Vec<String> {
+        let online = self.effects.online().into_iter().find(|online| online.jid == *jid);
+        online.map(|online| online.resources).unwrap_or_default()
     }
 
-    async fn backup(&self, path: PathBuf) -> Response {
-        // A relative path would be resolved in the server's folder, not where the command was given.
+    async fn backup(&self, path: PathBuf) -> Result<Outcome, AdminError> {
         if !path.is_absolute() {
-            return Response::error("the path of a backup starts with /");
+            return Err(AdminError::BackupPath);
         }
-        match self.store.backup(path).await {
-            Ok(made) => Response::done(backup_line(&made)),
-            Err(error) => Response::error(error),
-        }
-    }
-
-    async fn list_removed(&self) -> Result<Vec<String>, AdminError> {
-        let line = |removed: &Removed| {
-            let Account { localpart, host, .. } = &removed.account;
-            format!("{localpart}@{host}  deleted {}", stamp(from_micros(removed.at)))
-        };
-        let removed = accounts::list_removed(&self.store).await?;
-        Ok(removed.iter().map(line).collect())
-    }
-
-    async fn list(&self, domain: Option<String>) -> Result<Vec<String>, AdminError> {
-        let domain = domain.map(|domain| self.domain(&domain)).transpose()?;
-        let accounts = accounts::list(&self.store, domain.as_deref()).await?;
-        let line = |account: &Account| {
-            let mark = if account.disabled { " (disabled)" } else { "" };
-            format!("{}@{}{mark}", account.localpart, account.host)
-        };
-        Ok(accounts.iter().map(line).collect())
+        Ok(looks::backup_made(self.store.backup(path).await?).into())
     }
 
     /// Checks that the domain is served and returns it in normal form.
@@ -447,38 +470,14 @@ impl Operator {
     }
 }
 
-/// The link, the page that tells of it, and what it is for.
-fn link_lines(made: Made, what: &str) -> Vec<String> {
-    let until = stamp(from_micros(made.expires));
-    let what = format!("until {until} {what}");
-    [Some(made.uri), made.landing, Some(what)].into_iter().flatten().collect()
+fn link(made: Made, what: String) -> Outcome {
+    let Made { uri, landing, expires } = made;
+    Link { uri, page: landing, until: stamp(from_micros(expires)), what }.into()
 }
 
 #[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands
 fn clock() -> SystemTime {
     SystemTime::now()
-}
-
-/// The operator's report of a finished backup.
-pub fn backup_line(made: &Snapshot) -> String {
-    let (kib, ms) = (made.bytes.div_ceil(1024), made.took.as_millis());
-    let path = made.path.display();
-    let uploads = made.uploads.as_ref().map(|Uploads { folder, files, bytes, missing }| {
-        let (folder, bytes) =
-            (folder.display(), readable(i64::try_from(*bytes).unwrap_or(i64::MAX)));
-        match missing {
-            0 => format!("; {folder} holds its {files} uploaded files: {bytes}"),
-            missing => {
-                let held = files.saturating_sub(*missing);
-                format!(
-                    "; {folder} holds {held} of its {files} uploaded files: {bytes}; the other {missing} are not in the \
-                     data folder: in the bucket of uploads, or MISSING if there is none"
-                )
-            }
-        }
-    });
-    let uploads = uploads.unwrap_or_default();
-    format!("{path} holds the database as it was: {kib} KiB, in {ms} ms{uploads}")
 }
 
 /// Refuses an address on a domain that is not served: nobody could log in to the account.
@@ -493,7 +492,7 @@ pub fn served(hosts: &[String], jid: &BareJid) -> Result<(), AdminError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{Doing, Presence, RoomVerb, Secret, TeamVerb};
+    use crate::admin::{Doing, Presence, RoomVerb, Secret, TeamVerb, UserQuery};
     use crate::base::credential::AgentId;
     use crate::store::Options;
     use crate::store::devices::{self, Seen as Device};
@@ -548,12 +547,12 @@ mod tests {
             Box::pin(async { Ok(()) })
         }
 
-        fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>> {
-            Box::pin(async move { Ok(vec![format!("{verb:?}")]) })
+        fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Outcome> {
+            Box::pin(async move { Ok(Outcome::done(format!("{verb:?}"))) })
         }
 
-        fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Vec<String>> {
-            Box::pin(async move { Ok(vec![format!("{verb:?}")]) })
+        fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Outcome> {
+            Box::pin(async move { Ok(Outcome::done(format!("{verb:?}"))) })
         }
 
         fn rooms<'a>(&'a self, _: RoomQuery) -> Doing<'a, RoomPage> {
@@ -595,7 +594,7 @@ mod tests {
         let to = folder.path().join("copy").display().to_string();
         for (path, wanted) in [("copy", "starts with /"), (&to, " KiB, in "), (&to, "exists")] {
             let told = match operator.run(Request::Backup { path: path.to_owned() }).await {
-                Response::Ok { lines } => lines.join("\n"),
+                Response::Ok { outcome } => outcome.lines().join("\n"),
                 Response::Error { message } => message,
             };
             assert!(told.contains(wanted), "{path}: {told}");
@@ -610,9 +609,9 @@ mod tests {
         let operator = Operator::new(store, vec!["x".to_owned()], 1, Arc::<Seen>::clone(&seen));
         let jid = |name: &str| name.to_owned();
         let del = |name: &str, now| Request::UserDel { jid: jid(name), now };
-        let list = |name: Option<&str>| Request::UserList {
-            domain: name.map(str::to_owned),
-            deleted: false,
+        let list = |name: Option<&str>| {
+            let domain = name.map(str::to_owned);
+            Request::UserList(UserQuery { domain, ..UserQuery::default() })
         };
         let secret = || Secret("p".to_owned());
         let cases = [
@@ -629,7 +628,10 @@ mod tests {
             (list(Some("y")), "not served here, only: x"),
             (del("a@x", false), "until 1970-01-01T00:00:01Z `stonechat user restore a@x`"),
             (list(None), ""),
-            (Request::UserList { domain: None, deleted: true }, "a@x  deleted 1970-"),
+            (
+                Request::UserList(UserQuery { deleted: true, ..UserQuery::default() }),
+                "a@x  deleted 1970-",
+            ),
             (del("a@x", false), "no account a@x"),
             (Request::UserAdd { jid: jid("a@x"), password: secret() }, "user restore a@x"),
             (Request::UserRestore { jid: jid("a@x") }, "a@x is back"),
@@ -641,7 +643,7 @@ mod tests {
         ];
         for (request, wanted) in cases {
             let told = match operator.run(request.clone()).await {
-                Response::Ok { lines } => lines.join("\n"),
+                Response::Ok { outcome } => outcome.lines().join("\n"),
                 Response::Error { message } => message,
             };
             assert!(told.contains(wanted), "{request:?}: {told}");
@@ -664,7 +666,7 @@ mod tests {
             let (jid, password) = (jid.to_owned(), Secret("p".to_owned()));
             operator.run(Request::UserAdd { jid, password }).await;
         }
-        let role = |jid: &str, role| Request::UserRole { jid: jid.to_owned(), role };
+        let role = |jid: &str, role| Request::role(jid.to_owned(), role);
         for (request, wanted) in [
             (Request::AdminList, "b@x  operator\nc@x  owner"),
             (role("a@x", None), "a@x is user"),
@@ -680,7 +682,7 @@ mod tests {
             (role("d@x", Some(Role::Owner)), "no account d@x"),
         ] {
             let told = match operator.run(request.clone()).await {
-                Response::Ok { lines } => lines.join("\n"),
+                Response::Ok { outcome } => outcome.lines().join("\n"),
                 Response::Error { message } => message,
             };
             assert!(told.contains(wanted), "{request:?}: {told}");
@@ -699,10 +701,10 @@ mod tests {
             let (jid, password) = (jid.to_owned(), Secret("p".to_owned()));
             operator.run(Request::UserAdd { jid, password }).await;
         }
-        let set = |jid: &str, role| Request::UserRole { jid: jid.to_owned(), role: Some(role) };
+        let set = |jid: &str, role| Request::UserRoleSet { jid: jid.to_owned(), role };
         operator.run(set("b@x", Role::Operator)).await;
         operator.run(set("o@x", Role::Owner)).await;
-        let actor = |jid: &str, role| Actor { jid: BareJid::parse(jid).unwrap(), role };
+        let actor = |jid: &str, role| Actor::client(&BareJid::parse(jid).unwrap(), role);
         let (b, o) = (actor("b@x", Role::Operator), actor("o@x", Role::Owner));
         let password = || Secret("q".to_owned());
         let passwd = |jid: &str| Request::UserPasswd { jid: jid.to_owned(), password: password() };
@@ -724,7 +726,10 @@ mod tests {
             let done = operator.act(by, request.clone()).await;
             match may {
                 true => assert!(done.is_ok(), "{request:?}: {done:?}"),
-                false => assert!(matches!(done, Err(AdminError::Above(..))), "{request:?}"),
+                false => assert!(
+                    matches!(done, Err(AdminError::Above(..) | AdminError::Forbidden(..))),
+                    "{request:?}"
+                ),
             }
         }
         assert!(operator.act(&b, logout("a@y")).await.is_err(), "nobody is there");
@@ -750,15 +755,13 @@ mod tests {
         store.write(put).await.unwrap();
         let run = |request| async {
             match operator.run(request).await {
-                Response::Ok { lines } => lines.join("\n"),
+                Response::Ok { outcome } => outcome.lines().join("\n"),
                 Response::Error { message } => message,
             }
         };
         let list = |jid: &str| Request::UserDevices { jid: jid.to_owned() };
-        let revoke = |device: Option<&str>| Request::UserRevoke {
-            jid: "a@x".to_owned(),
-            device: device.map(str::to_owned),
-        };
+        let revoke =
+            |device: Option<&str>| Request::revoke("a@x".to_owned(), device.map(str::to_owned));
         let told = run(list("a@x")).await;
         let name = agents[0].name();
         let line = format!("{name}  Gajim; first seen 1970-01-01, last 1970-01-01");

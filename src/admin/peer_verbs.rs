@@ -1,11 +1,12 @@
 //! The operator's verbs over other servers, and what can be wrong with them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::jid::BareJid;
 
 /// One verb.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PeerVerb {
     /// Lists the streams, and what waits.
@@ -20,6 +21,7 @@ pub enum PeerVerb {
         /// The domain.
         domain: String,
         /// The domain of ours; none: the first.
+        #[serde(default)]
         from: Option<String>,
     },
     /// Tries to reach a domain now for which something waits.
@@ -52,6 +54,21 @@ pub enum PeerVerb {
 }
 
 impl PeerVerb {
+    /// Its name in [`super::VERBS`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::List => "s2s.list",
+            Self::Why { .. } => "s2s.why",
+            Self::Test { .. } => "s2s.test",
+            Self::Retry { .. } => "s2s.retry",
+            Self::Drop { .. } => "s2s.drop",
+            Self::Allow { .. } => "s2s.allow",
+            Self::Deny { .. } => "s2s.deny",
+            Self::Forget { .. } => "s2s.forget",
+            Self::Rules => "s2s.rules",
+        }
+    }
+
     /// The domain that it is about.
     pub fn about(&self) -> Option<&str> {
         match self {

@@ -3,21 +3,22 @@
 
 use std::time::SystemTime;
 
-use super::Doing;
 use super::accounts::AdminError;
 use super::peer_verbs::{EVERYBODY, PeerError, PeerVerb};
+use super::told::{Done, RuleLine, ServerRules, ServersLoad};
+use super::{Doing, Outcome};
 use crate::base::time::{from_micros, micros, stamp};
 use crate::store::Store;
 use crate::store::peer_rules::{self, PeerRule, RULES_MAX};
 
 /// What an operator asks of the streams between the running server and others.
 pub trait Peering: Send + Sync {
-    /// Carries out a verb whose domain is in normal form; returns lines for people. What changes the rules is in the
-    /// store already.
-    fn run<'a>(&'a self, verb: &'a PeerVerb) -> Doing<'a, Vec<String>>;
+    /// Carries out a verb whose domain is in normal form. What changes the rules is in the store already: it says what
+    /// else came of that. Of the rules it says those of the configuration.
+    fn run<'a>(&'a self, verb: &'a PeerVerb) -> Doing<'a, Outcome>;
 
-    /// How many streams there are and how much waits, in lines for people.
-    fn status(&self) -> Vec<String>;
+    /// How many streams there are and how much waits.
+    fn status(&self) -> ServersLoad;
 }
 
 /// Carries out one.
@@ -25,13 +26,13 @@ pub(super) async fn run(
     store: &Store,
     peering: Option<&dyn Peering>,
     verb: PeerVerb,
-) -> Result<Vec<String>, AdminError> {
+) -> Result<Outcome, AdminError> {
     let verb = verb.prepared()?;
-    let mut lines = match &verb {
-        PeerVerb::Allow { domain } => vec![set(store, domain, true).await?],
-        PeerVerb::Deny { domain } => vec![set(store, domain, false).await?],
-        PeerVerb::Forget { domain } => vec![forget(store, domain).await?],
-        PeerVerb::Rules => rules_of(store).await?.iter().map(line).collect(),
+    let said = match &verb {
+        PeerVerb::Allow { domain } => set(store, domain, true).await?,
+        PeerVerb::Deny { domain } => set(store, domain, false).await?,
+        PeerVerb::Forget { domain } => forget(store, domain).await?,
+        PeerVerb::Rules => return rules(store, peering).await,
         PeerVerb::List
         | PeerVerb::Why { .. }
         | PeerVerb::Test { .. }
@@ -40,10 +41,23 @@ pub(super) async fn run(
             return peering.ok_or(PeerError::NotRunning)?.run(&verb).await;
         }
     };
-    if let Some(peering) = peering {
-        lines.extend(peering.run(&verb).await?);
+    let mut told = vec![said];
+    if let Some(peering) = peering
+        && let Outcome::Done(done) = peering.run(&verb).await?
+    {
+        told.extend(done.told);
     }
-    Ok(lines)
+    Ok(Done { told }.into())
+}
+
+async fn rules(store: &Store, peering: Option<&dyn Peering>) -> Result<Outcome, AdminError> {
+    let mut rules: Vec<_> = rules_of(store).await?.iter().map(line).collect();
+    if let Some(peering) = peering
+        && let Outcome::ServerRules(more) = peering.run(&PeerVerb::Rules).await?
+    {
+        rules.extend(more.rules);
+    }
+    Ok(ServerRules { rules }.into())
 }
 
 /// The rules that are kept, by domain.
@@ -51,10 +65,10 @@ pub async fn rules_of(store: &Store) -> Result<Vec<PeerRule>, AdminError> {
     Ok(store.read(peer_rules::all).await?)
 }
 
-/// `spam.example  denied since 2026-01-02T03:04:05Z`
-fn line(rule: &PeerRule) -> String {
-    let said = if rule.allowed { "allowed" } else { "denied" };
-    format!("{}  {said} since {}", rule.domain, stamp(from_micros(rule.at)))
+fn line(rule: &PeerRule) -> RuleLine {
+    let PeerRule { domain, allowed, at } = rule;
+    let since = Some(stamp(from_micros(*at)));
+    RuleLine { domain: domain.clone(), allowed: *allowed, since }
 }
 
 #[allow(clippy::disallowed_methods)] // the wall clock, for the operator's own commands

@@ -1,10 +1,11 @@
 //! The operator's verbs over rooms (XEP-0045), and what can be wrong with them. The module of rooms carries them out.
 
 use crate::stanza::StanzaError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One verb.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RoomVerb {
     /// Lists rooms.
@@ -21,8 +22,10 @@ pub enum RoomVerb {
         /// Who owns it.
         owner: String,
         /// How it is configured; none: as instant rooms are.
+        #[serde(default)]
         preset: Option<String>,
         /// Its name for people.
+        #[serde(default)]
         name: Option<String>,
     },
     /// Destroys a room (§10.9).
@@ -30,8 +33,10 @@ pub enum RoomVerb {
         /// Its address.
         room: String,
         /// What its occupants are told.
+        #[serde(default)]
         reason: Option<String>,
         /// Where they may go.
+        #[serde(default)]
         venue: Option<String>,
     },
     /// Makes somebody something to a room (§5.2).
@@ -43,6 +48,7 @@ pub enum RoomVerb {
         /// owner, admin, member, outcast or none
         affiliation: String,
         /// Why.
+        #[serde(default)]
         reason: Option<String>,
     },
     /// Deletes what was said in a room.
@@ -53,6 +59,29 @@ pub enum RoomVerb {
 }
 
 impl RoomVerb {
+    /// Its name in [`super::VERBS`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::List(_) => "room.list",
+            Self::Show { .. } => "room.show",
+            Self::Create { .. } => "room.create",
+            Self::Destroy { .. } => "room.destroy",
+            Self::Affiliation { .. } => "room.affiliation",
+            Self::Purge { .. } => "room.purge",
+        }
+    }
+
+    /// For the log: what it does; `None` if it changes nothing.
+    pub const fn changes(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Create { .. } => "made a room",
+            Self::Destroy { .. } => "destroyed a room",
+            Self::Affiliation { .. } => "changed an affiliation in a room",
+            Self::Purge { .. } => "deleted the archive of a room",
+            Self::List(_) | Self::Show { .. } => return None,
+        })
+    }
+
     /// The room that it is about, as it was written.
     pub fn about(&self) -> Option<&str> {
         match self {
@@ -67,7 +96,7 @@ impl RoomVerb {
 }
 
 /// Which rooms.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoomQuery {
     /// Words that stand in the address, the name or the description, in any case.
@@ -75,11 +104,16 @@ pub struct RoomQuery {
     /// Only those behind this address.
     pub after: Option<String>,
     /// How many at most.
+    #[serde(default = "a_page")]
     pub max: usize,
 }
 
+const fn a_page() -> usize {
+    100
+}
+
 /// Some rooms, in the order of their addresses.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RoomPage {
     /// These.
     pub rooms: Vec<RoomLine>,
@@ -88,7 +122,7 @@ pub struct RoomPage {
 }
 
 /// A room in a list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RoomLine {
     /// Its address.
     pub jid: String,
@@ -98,19 +132,6 @@ pub struct RoomLine {
     pub occupants: usize,
     /// How it is configured, in a few words.
     pub kind: String,
-}
-
-impl RoomPage {
-    /// For people: a room in each line, and how to go on.
-    pub fn lines(self) -> Vec<String> {
-        let last = self.rooms.last().filter(|_| self.more).map(|room| room.jid.clone());
-        let line = |RoomLine { jid, name, occupants, kind }: RoomLine| {
-            let name = if name.is_empty() { name } else { format!("  {name}") };
-            format!("{jid}  {occupants} in it  {kind}{name}")
-        };
-        let rest = last.map(|jid| format!("there are more: --after {jid}"));
-        self.rooms.into_iter().map(line).chain(rest).collect()
-    }
 }
 
 /// Why a verb over rooms failed; the text says what to do.

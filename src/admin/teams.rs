@@ -1,11 +1,12 @@
 //! The operator's verbs over teams, and what can be wrong with them. The module of teams carries them out.
 
 use crate::jid::BareJid;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One verb.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "team", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TeamVerb {
     /// Makes a team without members.
     Add {
@@ -31,6 +32,7 @@ pub enum TeamVerb {
         /// The account's address.
         jid: String,
         /// How the others' rosters call it; none: by the part before the @, or as they do already.
+        #[serde(default)]
         called: Option<String>,
     },
     /// Takes an account out of a team.
@@ -62,6 +64,21 @@ pub enum TeamVerb {
 }
 
 impl TeamVerb {
+    /// Its name in [`super::VERBS`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Add { .. } => "team.add",
+            Self::Remove { .. } => "team.remove",
+            Self::List => "team.list",
+            Self::Show { .. } => "team.show",
+            Self::Join { .. } => "team.join",
+            Self::Leave { .. } => "team.leave",
+            Self::Rooms { .. } => "team.rooms",
+            Self::AddRoom { .. } => "team.room.add",
+            Self::RemoveRoom { .. } => "team.room.remove",
+        }
+    }
+
     /// For the log: what it does, to which team, and whom or what room it is about; `None` if it changes nothing.
     pub fn changes(&self) -> Option<(&'static str, &str, Option<&str>)> {
         Some(match self {

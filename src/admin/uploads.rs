@@ -1,11 +1,10 @@
 //! The operator's verbs over what accounts uploaded (XEP-0363). A file that is deleted cannot be fetched any more when
 //! the verb is done; the running server deletes its bytes soon after, or the next start.
 
-use serde::{Deserialize, Serialize};
-
 use super::accounts::{self, AdminError};
+use super::told::{UploadLine, UploadList, UploadOwner, UploadOwners, UploadsDeleted};
+use super::{Outcome, UploadVerb};
 use crate::base::id::is_random;
-use crate::base::size::readable;
 use crate::base::time::{from_micros, micros, parse, stamp};
 use crate::stanza::files;
 use crate::store::Store;
@@ -13,57 +12,17 @@ use crate::store::accounts as stored;
 use crate::store::ids::AccountId;
 use crate::store::uploads::{self, Listed, Sum};
 
-/// One verb.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
-pub enum UploadVerb {
-    /// Lists the accounts that have the most, and the total.
-    Owners {
-        /// How many accounts at most.
-        max: usize,
-    },
-    /// Lists files of an account, the newest first.
-    List {
-        /// Its address.
-        jid: String,
-        /// Only those from before this time.
-        before: Option<String>,
-        /// How many at most.
-        max: usize,
-    },
-    /// Deletes files, whosever they are.
-    Delete {
-        /// Their ids or links.
-        files: Vec<String>,
-    },
-    /// Deletes all files of an account.
-    DeleteAll {
-        /// Its address.
-        jid: String,
-    },
-}
-
-impl UploadVerb {
-    /// The account that it is about.
-    pub fn about(&self) -> Option<&str> {
-        match self {
-            Self::Owners { .. } | Self::Delete { .. } => None,
-            Self::List { jid, .. } | Self::DeleteAll { jid } => Some(jid),
-        }
-    }
-}
-
 /// Carries out one.
-pub async fn run(store: &Store, verb: UploadVerb) -> Result<Vec<String>, AdminError> {
+pub async fn run(store: &Store, verb: UploadVerb) -> Result<Outcome, AdminError> {
     match verb {
         UploadVerb::Owners { max } => owners(store, max).await,
         UploadVerb::List { jid, before, max } => list(store, &jid, before, max).await,
         UploadVerb::Delete { files } => delete(store, &files).await,
-        UploadVerb::DeleteAll { jid } => delete_all(store, &jid).await.map(|line| vec![line]),
+        UploadVerb::DeleteAll { jid } => delete_all(store, &jid).await,
     }
 }
 
-async fn owners(store: &Store, max: usize) -> Result<Vec<String>, AdminError> {
+async fn owners(store: &Store, max: usize) -> Result<Outcome, AdminError> {
     let (mut after, mut all) = (Some(AccountId(i64::MIN)), Vec::new());
     while let Some(from) = after {
         let (more, next) = store.read(move |tx| uploads::owners(tx, from, BATCH)).await?;
@@ -86,15 +45,14 @@ async fn owners(store: &Store, max: usize) -> Result<Vec<String>, AdminError> {
         }
         Ok(named)
     });
-    let named = named.await?;
-    let line = |(name, own): &(String, Sum)| format!("{name}  {}", written(own));
-    let sum = format!("in all: {} of {count} accounts", written(&total));
-    Ok(named.iter().map(line).chain([sum]).collect())
-}
-
-fn written(sum: &Sum) -> String {
-    let files = if sum.files == 1 { "file" } else { "files" };
-    format!("{} {files}, {}", sum.files, readable(sum.bytes))
+    let owner = |(jid, own): (String, Sum)| UploadOwner { jid, files: own.files, bytes: own.bytes };
+    Ok(UploadOwners {
+        owners: named.await?.into_iter().map(owner).collect(),
+        accounts: count,
+        files: total.files,
+        bytes: total.bytes,
+    }
+    .into())
 }
 
 async fn list(
@@ -102,7 +60,7 @@ async fn list(
     jid: &str,
     before: Option<String>,
     max: usize,
-) -> Result<Vec<String>, AdminError> {
+) -> Result<Outcome, AdminError> {
     let account = accounts::find(store, &accounts::parse(jid)?).await?.id;
     let before = match before {
         None => i64::MAX,
@@ -115,25 +73,24 @@ async fn list(
     let mut files = store.read(move |tx| uploads::list(tx, account, before, max + 1)).await?;
     let more = files.len() > max;
     files.truncate(max);
-    let rest = files.last().filter(|_| more).map(|last| {
-        let next = stamp(from_micros(last.made.saturating_add(999)));
-        format!("there are more: --before {next}")
-    });
-    Ok(files.iter().map(line).chain(rest).collect())
+    let next = files.last().filter(|_| more);
+    let next = next.map(|last| stamp(from_micros(last.made.saturating_add(999))));
+    Ok(UploadList { files: files.into_iter().map(line).collect(), next }.into())
 }
 
-/// `ID  2026-01-02T03:04:05Z  1.5 MiB  message  holiday.jpg`
-fn line(file: &Listed) -> String {
+fn line(file: Listed) -> UploadLine {
     let Listed { id, kind, name, size, made, expires } = file;
-    let until = match *expires {
-        i64::MAX => String::new(),
-        end => format!(" until {}", stamp(from_micros(end))),
-    };
-    let (made, size) = (stamp(from_micros(*made)), readable(*size));
-    format!("{id}  {made}  {size}  {}{until}  {name}", kind.as_str())
+    UploadLine {
+        id,
+        made: stamp(from_micros(made)),
+        size,
+        kind: kind.as_str().to_owned(),
+        until: Some(expires).filter(|end| *end != i64::MAX).map(|end| stamp(from_micros(end))),
+        name,
+    }
 }
 
-async fn delete(store: &Store, files: &[String]) -> Result<Vec<String>, AdminError> {
+async fn delete(store: &Store, files: &[String]) -> Result<Outcome, AdminError> {
     let id = |text: &String| id_of(text).ok_or_else(|| AdminError::File(text.clone()));
     let ids = files.iter().map(id).collect::<Result<Vec<String>, _>>()?;
     let wanted = ids.len();
@@ -147,13 +104,12 @@ async fn delete(store: &Store, files: &[String]) -> Result<Vec<String>, AdminErr
         Ok(missing)
     });
     let missing = missing.await?;
-    let told = match wanted.saturating_sub(missing.len()) {
-        0 => return Err(AdminError::NoFile(missing.join(", "))),
-        1 => "1 file is deleted".to_owned(),
-        count => format!("{count} files are deleted"),
-    };
-    let line = |id| format!("no such file is there (any more): {id}");
-    Ok([told].into_iter().chain(missing.into_iter().map(line)).collect())
+    let files = wanted.saturating_sub(missing.len());
+    if files == 0 {
+        return Err(AdminError::NoFile(missing.join(", ")));
+    }
+    let files = i64::try_from(files).unwrap_or(i64::MAX);
+    Ok(UploadsDeleted { jid: None, files, bytes: None, missing }.into())
 }
 
 /// Of a link `…/upload/ID/NAME`, or the id itself.
@@ -163,7 +119,7 @@ fn id_of(text: &str) -> Option<String> {
     Some(id.to_owned())
 }
 
-async fn delete_all(store: &Store, jid: &str) -> Result<String, AdminError> {
+async fn delete_all(store: &Store, jid: &str) -> Result<Outcome, AdminError> {
     let jid = accounts::parse(jid)?;
     let account = accounts::find(store, &jid).await?.id;
     let deleted = store.write(move |tx| {
@@ -171,7 +127,9 @@ async fn delete_all(store: &Store, jid: &str) -> Result<String, AdminError> {
         uploads::bury_all(tx, account).map(|_| sum)
     });
     let sum = deleted.await?;
-    Ok(format!("what {jid} uploaded is deleted: {}", written(&sum)))
+    let Sum { files, bytes } = sum;
+    let (jid, missing) = (Some(jid.to_string()), Vec::new());
+    Ok(UploadsDeleted { jid, files, bytes: Some(bytes), missing }.into())
 }
 
 /// Lines in one answer.

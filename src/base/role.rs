@@ -2,7 +2,7 @@
 
 /// An account's role. Each one may do what those before it may.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "server", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 #[cfg_attr(feature = "server", serde(rename_all = "lowercase"))]
 pub enum Role {
     /// Nothing beyond its own account.

@@ -12,8 +12,11 @@ use super::dial::Step;
 use super::federation::Federation;
 use super::streams::{Failed, StreamFacts};
 use crate::admin::accounts::AdminError;
-use crate::admin::{Doing, PeerError, PeerVerb, Peering, rules_of};
-use crate::base::size::readable;
+use crate::admin::told::{
+    Done, FailureLine, RuleLine, ServerList, ServerRules, ServerShown, ServerTest, ServersLoad,
+    StepLine, StreamLine, WaitingLine, Waits,
+};
+use crate::admin::{Doing, Outcome, PeerError, PeerVerb, Peering, rules_of};
 use crate::base::time::{from_micros, stamp};
 use crate::jid::Jid;
 use crate::modules::api::{Requester, Unanswered};
@@ -26,41 +29,35 @@ use crate::stream::s2s::Purpose;
 pub struct Verbs(pub Arc<Federation>);
 
 impl Peering for Verbs {
-    fn run<'a>(&'a self, verb: &'a PeerVerb) -> Doing<'a, Vec<String>> {
+    fn run<'a>(&'a self, verb: &'a PeerVerb) -> Doing<'a, Outcome> {
         Box::pin(async move {
             match verb {
-                PeerVerb::List => Ok(self.list()),
-                PeerVerb::Why { domain } => Ok(self.why(domain)),
-                PeerVerb::Test { domain, from } => self.test(domain, from.as_deref()).await,
+                PeerVerb::List => Ok(self.list().into()),
+                PeerVerb::Why { domain } => Ok(self.why(domain).into()),
+                PeerVerb::Test { domain, from } => {
+                    self.test(domain, from.as_deref()).await.map(Outcome::from)
+                }
                 PeerVerb::Retry { domain } => self.retry(domain),
                 PeerVerb::Drop { domain } => self.give_up(domain).await,
                 PeerVerb::Allow { .. } | PeerVerb::Deny { .. } | PeerVerb::Forget { .. } => {
                     self.0.read_rules().await?;
-                    Ok(self.ended())
+                    Ok(Done { told: self.ended() }.into())
                 }
-                PeerVerb::Rules => Ok(self.configured()),
+                PeerVerb::Rules => Ok(self.configured().into()),
             }
         })
     }
 
-    fn status(&self) -> Vec<String> {
-        let [(_, theirs), (_, ours), (_, components)] = self.0.streams.count();
+    fn status(&self) -> ServersLoad {
+        let [(_, incoming), (_, outgoing), (_, components)] = self.0.streams.count();
+        let mut all = ServersLoad { incoming, outgoing, components, ..ServersLoad::default() };
         let loads = self.0.context.router.peers.all().into_iter().map(|queue| queue.load());
-        let (mut messages, mut bytes, mut pairs) = (0, 0, 0);
         for load in loads.filter(|load| load.messages > 0) {
-            messages += load.messages;
-            bytes += load.bytes;
-            pairs += 1;
+            all.messages += load.messages;
+            all.bytes += load.bytes;
+            all.pairs += 1;
         }
-        vec![
-            format!(
-                "other servers: {theirs} streams of theirs, {ours} of ours, {components} of components"
-            ),
-            format!(
-                "waiting for them: {messages} messages, {}, for {pairs} pairs of domains",
-                size(bytes)
-            ),
-        ]
+        all
     }
 }
 
@@ -82,7 +79,7 @@ impl Verbs {
         all
     }
 
-    fn list(&self) -> Vec<String> {
+    fn list(&self) -> ServerList {
         let queues = self.0.context.router.peers.all();
         let load_of = |local: &str, remote: &str| {
             let it =
@@ -90,53 +87,30 @@ impl Verbs {
             it.map(|queue| queue.load()).unwrap_or_default()
         };
         let now = wall();
-        let mut lines: Vec<_> = self
-            .0
-            .streams
-            .all()
-            .iter()
-            .flat_map(|facts| stream_lines(facts, now, load_of))
-            .collect();
+        let streams = self.0.streams.all();
+        let streams = streams.iter().flat_map(|facts| stream_lines(facts, now, load_of)).collect();
         let waiting = queues.iter().map(|queue| (queue, queue.load()));
-        for (queue, load) in waiting.filter(|(_, load)| load.messages > 0 && !load.open) {
-            let (local, remote) = (&queue.pair.local, &queue.pair.remote);
-            lines.push(format!("none  {local}  {remote}  {}", waits(&load, now)));
-        }
-        lines
+        let waiting = waiting.filter(|(_, load)| load.messages > 0 && !load.open);
+        let waiting = waiting.map(|(queue, load)| waiting_line(queue, &load, now)).collect();
+        ServerList { streams, waiting }
     }
 
-    fn why(&self, domain: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        if !self.0.rules.admits(domain) {
-            lines.push(format!("{domain} is kept out: {}", self.rule_of(domain)));
-        }
+    fn why(&self, domain: &str) -> ServerShown {
         let failures = self.0.streams.failures(domain);
-        for failed in &failures {
-            lines.extend(failure_lines(failed));
-        }
         let stands =
             |facts: &StreamFacts| facts.pairs.iter().any(|(_, remote, _)| remote == domain);
-        let open = self.0.streams.all().iter().filter(|facts| stands(facts)).count();
         let now = wall();
-        let mut waiting = 0;
-        for queue in self.queues(domain) {
-            let load = queue.load();
-            if load.messages > 0 || load.next_try > 0 {
-                waiting += 1;
-                lines.push(format!("from {}: {}", queue.pair.local, waits(&load, now)));
-            }
+        let loads = self.queues(domain).into_iter().map(|queue| (queue.load(), queue));
+        let loads = loads.filter(|(load, _)| load.messages > 0 || load.next_try > 0);
+        let is_out = !self.0.rules.admits(domain);
+        ServerShown {
+            domain: domain.to_owned(),
+            kept_out: is_out.then(|| self.rule_of(domain).to_owned()),
+            advice: failures.last().map(|last| last.advice.to_owned()).unwrap_or_default(),
+            failures: failures.iter().map(failure_line).collect(),
+            waiting: loads.map(|(load, queue)| waiting_line(&queue, &load, now)).collect(),
+            streams: self.0.streams.all().iter().filter(|facts| stands(facts)).count(),
         }
-        if waiting == 0 {
-            lines.push("nothing waits".to_owned());
-        }
-        lines.push(match (open, failures.last()) {
-            (0, None) => format!("nothing failed lately; `stonechat s2s test {domain}` tries it"),
-            (0, Some(last)) if !last.advice.is_empty() => format!("what to do: {}", last.advice),
-            (0, Some(_)) => format!("no stream stands; `stonechat s2s test {domain}` tries it"),
-            (1, _) => "1 stream stands with it".to_owned(),
-            (open, _) => format!("{open} streams stand with it"),
-        });
-        lines
     }
 
     /// Which rule keeps a domain out.
@@ -148,7 +122,7 @@ impl Verbs {
         }
     }
 
-    async fn test(&self, remote: &str, from: Option<&str>) -> Result<Vec<String>, AdminError> {
+    async fn test(&self, remote: &str, from: Option<&str>) -> Result<ServerTest, AdminError> {
         let router = &self.0.context.router;
         let hosts = router.hosts();
         let local = from.or(hosts.first().map(String::as_str)).unwrap_or_default().to_owned();
@@ -159,28 +133,26 @@ impl Verbs {
             return Err(PeerError::Ours(remote.to_owned()).into());
         }
         if !self.0.settings.enabled {
-            return Ok(vec![
-                "NOT REACHED: s2s.enabled is false, so this server talks to no other".to_owned(),
-            ]);
+            let verdict = "NOT REACHED: s2s.enabled is false, so this server talks to no other";
+            return Ok(ServerTest { verdict: verdict.to_owned(), ..ServerTest::default() });
         }
         self.0.dialer.forget(remote);
         let opened = connect::attempt(&self.0, &local, remote, &Purpose::Stanzas).await;
         let (mut stream, steps) = match opened {
             Ok(opened) => opened,
             Err(Unreached { cause, steps, .. }) => {
-                let mut lines: Vec<_> = steps.iter().map(step_line).collect();
-                let advice = cause.advice();
-                lines.push(format!("NOT REACHED: {cause}; {advice}"));
-                return Ok(lines);
+                let steps = steps.iter().map(step_line).collect();
+                let verdict = format!("NOT REACHED: {cause}; {}", cause.advice());
+                return Ok(ServerTest { reached: false, steps, verdict });
             }
         };
-        let mut lines: Vec<_> = steps.iter().map(step_line).collect();
+        let mut steps: Vec<_> = steps.iter().map(step_line).collect();
         stream.hang_up().await;
         drop(stream);
         self.wake(remote);
         let (step, verdict) = self.ping(&local, remote).await;
-        lines.extend([step_line(&step), verdict]);
-        Ok(lines)
+        steps.push(step_line(&step));
+        Ok(ServerTest { reached: verdict.starts_with("REACHED"), steps, verdict })
     }
 
     /// A ping by the way of all stanzas: the answer may come on another stream.
@@ -227,19 +199,19 @@ impl Verbs {
         away.len()
     }
 
-    fn retry(&self, domain: &str) -> Result<Vec<String>, AdminError> {
+    fn retry(&self, domain: &str) -> Result<Outcome, AdminError> {
         if self.queues(domain).iter().any(|queue| queue.load().open) {
-            return Ok(vec![format!("a stream to {domain} stands already")]);
+            return Ok(Outcome::done(format!("a stream to {domain} stands already")));
         }
         match self.wake(domain) {
             0 => Err(PeerError::NothingWaits(domain.to_owned()).into()),
-            _ => Ok(vec![format!(
+            _ => Ok(Outcome::done(format!(
                 "{domain} is tried now; `stonechat s2s why {domain}` says what comes of it"
-            )]),
+            ))),
         }
     }
 
-    async fn give_up(&self, domain: &str) -> Result<Vec<String>, AdminError> {
+    async fn give_up(&self, domain: &str) -> Result<Outcome, AdminError> {
         let waiting: Vec<_> =
             self.queues(domain).into_iter().filter(|queue| queue.load().messages > 0).collect();
         if waiting.is_empty() {
@@ -255,13 +227,14 @@ impl Verbs {
             match timeout(GIVE_UP_TIME, one).await {
                 Ok(count) => messages += count.unwrap_or(0),
                 Err(_) => {
-                    return Ok(vec![format!(
+                    return Ok(Outcome::done(format!(
                         "what waits for {domain} is being given up; `stonechat s2s why {domain}` says what is left"
-                    )]);
+                    )));
                 }
             }
         }
-        Ok(vec![format!("{messages} messages for {domain} are given up; their senders are told")])
+        let told = format!("{messages} messages for {domain} are given up; their senders are told");
+        Ok(Outcome::done(told))
     }
 
     /// Ends what stands with those that are kept out, and gives up what waits for them.
@@ -284,13 +257,13 @@ impl Verbs {
         streams.into_iter().chain(messages).collect()
     }
 
-    fn configured(&self) -> Vec<String> {
+    fn configured(&self) -> ServerRules {
         let settings = &self.0.settings;
-        let line = |said: &'static str| {
-            move |domain: &String| format!("{domain}  {said} by the configuration")
+        let line = |allowed| {
+            move |domain: &String| RuleLine { domain: domain.clone(), allowed, since: None }
         };
-        let denied = settings.deny.iter().map(line("denied"));
-        denied.chain(settings.allow.iter().map(line("allowed"))).collect()
+        let denied = settings.deny.iter().map(line(false));
+        ServerRules { rules: denied.chain(settings.allow.iter().map(line(true))).collect() }
     }
 }
 
@@ -300,126 +273,69 @@ fn is_ours(error: &StanzaError) -> bool {
     matches!(error.condition, NotAllowed | RemoteServerNotFound | RemoteServerTimeout)
 }
 
-/// `out  a.example  b.example  192.0.2.1  TLSv1.3  external  bidi sm  2h  nothing waits`: one for each pair.
+/// One for each pair.
 fn stream_lines(
     facts: &StreamFacts,
     now: SystemTime,
     load_of: impl Fn(&str, &str) -> PeerLoad,
-) -> Vec<String> {
+) -> Vec<StreamLine> {
     let StreamFacts { direction, pairs, address, tls, since, bidi, managed } = facts;
-    let tls = if tls.is_empty() { "no TLS yet" } else { tls };
-    let extras = match (bidi, managed) {
-        (true, true) => "bidi sm",
-        (true, false) => "bidi",
-        (false, true) => "sm",
-        (false, false) => "–",
+    let whole = StreamLine {
+        direction: direction.as_str().to_owned(),
+        address: address.to_string(),
+        tls: (*tls).to_owned(),
+        bidi: *bidi,
+        managed: *managed,
+        seconds: now.duration_since(*since).unwrap_or_default().as_secs(),
+        ..StreamLine::default()
     };
-    let (direction, age) =
-        (direction.as_str(), ago(now.duration_since(*since).unwrap_or_default()));
     if pairs.is_empty() {
-        return vec![format!(
-            "{direction}  ?  ?  {address}  {tls}  not authenticated yet  {extras}  {age}"
-        )];
+        return vec![whole];
     }
-    let line = |(local, remote, how): &(String, String, &'static str)| {
-        let load = load_of(local, remote);
-        let waits = waits(&load, now);
-        format!("{direction}  {local}  {remote}  {address}  {tls}  {how}  {extras}  {age}  {waits}")
+    let line = |(local, remote, how): &(String, String, &'static str)| StreamLine {
+        local: Some(local.clone()),
+        remote: Some(remote.clone()),
+        authenticated: (*how).to_owned(),
+        waits: waits(&load_of(local, remote), now),
+        ..whole.clone()
     };
     pairs.iter().map(line).collect()
 }
 
-fn waits(load: &PeerLoad, now: SystemTime) -> String {
+fn waiting_line(queue: &PeerQueue, load: &PeerLoad, now: SystemTime) -> WaitingLine {
+    let (local, remote) = (queue.pair.local.to_string(), queue.pair.remote.to_string());
+    WaitingLine { local, remote, waits: waits(load, now) }
+}
+
+fn waits(load: &PeerLoad, now: SystemTime) -> Waits {
     let PeerLoad { messages, bytes, oldest, next_try, .. } = *load;
-    let waits = match messages {
-        0 => "nothing waits".to_owned(),
-        1 => format!("1 message waits, {}, since {}", size(bytes), stamp(from_micros(oldest))),
-        _ => format!(
-            "{messages} messages wait, {}, the oldest since {}",
-            size(bytes),
-            stamp(from_micros(oldest))
-        ),
-    };
     let next =
         (next_try > 0).then(|| from_micros(next_try).duration_since(now).unwrap_or_default());
-    let next = next.map(|wait| format!("; tried again in {}", ago(wait)));
-    format!("{waits}{}", next.unwrap_or_default())
-}
-
-fn size(bytes: usize) -> String {
-    readable(i64::try_from(bytes).unwrap_or(i64::MAX))
-}
-
-fn failure_lines(failed: &Failed) -> Vec<String> {
-    let Failed { at, local, direction, why, steps, .. } = failed;
-    let head = format!("{}  {}  {local}: {why}", stamp(*at), direction.as_str());
-    let steps = steps.iter().map(|step| format!("  {}", step_line(step)));
-    [head].into_iter().chain(steps).collect()
-}
-
-/// `    12 ms  ok    SRV …`
-fn step_line(step: &Step) -> String {
-    let mark = if step.failed { "FAILED" } else { "ok" };
-    format!("{:>6} ms  {mark:<6}  {}", step.took.as_millis(), step.what)
-}
-
-/// In one unit: seconds, minutes, hours, days.
-fn ago(time: Duration) -> String {
-    let secs = time.as_secs();
-    match secs {
-        0..=119 => format!("{secs} s"),
-        120..=7_199 => format!("{} min", secs / 60),
-        7_200..=172_799 => format!("{} h", secs / 3_600),
-        _ => format!("{} days", secs / 86_400),
+    Waits {
+        messages,
+        bytes,
+        oldest: (messages > 0).then(|| stamp(from_micros(oldest))),
+        next_try_seconds: next.map(|wait| wait.as_secs()),
     }
+}
+
+fn failure_line(failed: &Failed) -> FailureLine {
+    let Failed { at, local, direction, why, steps, .. } = failed;
+    FailureLine {
+        at: stamp(*at),
+        direction: direction.as_str().to_owned(),
+        local: local.clone(),
+        why: why.clone(),
+        steps: steps.iter().map(step_line).collect(),
+    }
+}
+
+fn step_line(step: &Step) -> StepLine {
+    let milliseconds = u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX);
+    StepLine { what: step.what.clone(), milliseconds, failed: step.failed }
 }
 
 /// For an answer to a ping; the peer may have to connect to us first.
 const PING_TIME: Duration = Duration::from_secs(20);
 /// For the task of a queue to give up what waits.
 const GIVE_UP_TIME: Duration = Duration::from_secs(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::peer::streams::Direction;
-
-    #[test]
-    fn times_are_in_one_unit() {
-        let cases =
-            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (200_000, "2 days")];
-        for (secs, told) in cases {
-            assert_eq!(ago(Duration::from_secs(secs)), told);
-        }
-    }
-
-    #[test]
-    fn a_stream_has_a_line_for_each_pair() {
-        let since = SystemTime::UNIX_EPOCH;
-        let pair = |remote: &str| ("a.example".to_owned(), remote.to_owned(), "external");
-        let mut facts = StreamFacts {
-            direction: Direction::Out,
-            pairs: vec![pair("b.example"), pair("c.example")],
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
-            tls: "TLSv1.3",
-            since,
-            bidi: true,
-            managed: true,
-        };
-        let load = |_: &str, remote: &str| {
-            let messages = usize::from(remote == "c.example");
-            PeerLoad { messages, bytes: messages * 2_048, open: true, ..PeerLoad::default() }
-        };
-        let now = since + Duration::from_secs(60);
-        assert_eq!(
-            stream_lines(&facts, now, load),
-            [
-                "out  a.example  b.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  nothing waits",
-                "out  a.example  c.example  127.0.0.1  TLSv1.3  external  bidi sm  60 s  1 message waits, \
-                 2 KiB, since 1970-01-01T00:00:00Z",
-            ]
-        );
-        facts.pairs.clear();
-        assert!(stream_lines(&facts, now, load)[0].contains("not authenticated yet"));
-    }
-}

@@ -187,6 +187,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::UserQuery;
 
     fn del(jid: &str) -> Request {
         Request::UserDel { jid: jid.to_owned(), now: false }
@@ -210,7 +211,7 @@ mod tests {
             for jid in ["a", "\u{e9}\n\"b", &"x".repeat(60_000)] {
                 assert_eq!(ask(&path, &del(jid)).await.unwrap(), Some(Response::done(jid)));
             }
-            let list = Request::UserList { domain: None, deleted: false };
+            let list = Request::UserList(UserQuery::default());
             assert_eq!(ask(&path, &list).await.unwrap(), Some(Response::error("no")));
             // A request that is too long is cut off, and the next one is served.
             let long = ask(&path, &del(&"x".repeat(70_000))).await;

@@ -1,31 +1,32 @@
 //! The one place where the floors are joined: a configuration becomes a running server.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{interval, timeout_at};
 
 use super::admin_socket::{AdminSocket, is_alive};
+use super::around::{forget_audit, operators};
 use super::certificates::{self as keeping, Verbs};
-use super::check::{bind_problem, bucket, certificates, clock_warning, open_folder, ports_free};
+use super::check::{bucket, certificates, clock_warning, open_folder, ports_free};
 use super::clock::now;
 use super::config::{Config, Conflict as ConflictKey, Origins, Problem};
 use super::federation::{self, Federation};
 use super::listening::{Listening, listen_for_peers};
+use super::places::{Places, bind_all};
 use super::{periodic, services};
-use crate::admin::{Operator, Peering, Response};
+use crate::admin::{Operators, Response};
 use crate::base::id::{OsRng, Rng};
-use crate::jid::Jid;
-use crate::modules::api::{Cause, PeriodicJob, Requester, Serving, Stage};
+use crate::modules::api::{Cause, PeriodicJob, Serving, Stage};
 use crate::modules::{self, Pipeline};
 use crate::net::acme::Keeper;
 use crate::net::c2s::{ClientStreams, ListenerKind};
-use crate::net::listener;
 use crate::net::tls::{Reloaded, Tls};
-use crate::net::web::{BoshTable, Door, Entrance, Started, Watchers, Web};
+use crate::net::web::{
+    ApiCounts, BoshTable, Desk, Door, Entrance, Settings as WebSettings, Started, Watchers, Web,
+};
 use crate::router::outbox::End;
 use crate::router::peers::Peers;
 use crate::router::registry::Conflict;
@@ -49,50 +50,6 @@ pub struct Running {
     save: watch::Sender<bool>,
     federation: Federation,
     keeper: Option<Arc<Keeper>>,
-}
-
-/// The addresses that are listened on.
-pub struct Places {
-    /// Where clients connect and start TLS.
-    pub c2s: Vec<SocketAddr>,
-    /// Where clients connect with TLS.
-    pub c2s_tls: Vec<SocketAddr>,
-    /// HTTPS and WebSocket.
-    pub web: Vec<SocketAddr>,
-    /// Plain HTTP for a proxy.
-    pub web_plain: Vec<SocketAddr>,
-    /// Figures for whoever watches the server.
-    pub metrics: Vec<SocketAddr>,
-    /// Where other servers connect and start TLS.
-    pub s2s: Vec<SocketAddr>,
-    /// Where other servers connect with TLS.
-    pub s2s_tls: Vec<SocketAddr>,
-    /// Where components connect.
-    pub components: Vec<SocketAddr>,
-    /// Where components connect with TLS.
-    pub components_tls: Vec<SocketAddr>,
-    /// Where an authority looks for proofs.
-    pub acme: Vec<SocketAddr>,
-}
-
-impl Places {
-    /// Of what is bound, in the order of [`Config::listeners`].
-    fn of(bound: &[Vec<TcpListener>; 10]) -> Self {
-        let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls, acme] =
-            bound.each_ref().map(|listeners| addresses(listeners));
-        Self {
-            c2s,
-            c2s_tls,
-            web,
-            web_plain,
-            metrics,
-            s2s,
-            s2s_tls,
-            components,
-            components_tls,
-            acme,
-        }
-    }
 }
 
 /// Starts a server: store, certificates, listeners, in this order; what fails says what to do. What can be
@@ -124,8 +81,19 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     restore_sessions(&context).await?;
     let bound = bind_all(config, origins).await?;
     let places = Places::of(&bound);
-    let [c2s, c2s_tls, web, web_plain, metrics, s2s, s2s_tls, components, components_tls, acme] =
-        bound;
+    let [
+        c2s,
+        c2s_tls,
+        web,
+        web_plain,
+        metrics,
+        api,
+        s2s,
+        s2s_tls,
+        components,
+        components_tls,
+        acme,
+    ] = bound;
     let first = |bound: &[SocketAddr]| bound.first().map(SocketAddr::port);
     let ports = Ports { starttls: first(&places.c2s), direct: first(&places.c2s_tls) };
     let on = Listening::new(&context);
@@ -137,17 +105,8 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     // A proxy has the usual port.
     let port = first(&places.web).or(first(&places.web_plain).map(|_| 443));
     context.pipeline.shared().web_address.set(&settings.url, port, settings.pages);
-    let (bosh, started) = (BoshTable::default(), Started::default());
     let keeper = keeping::keeper(config, &tls);
-    let door = Arc::new(Web {
-        context: context.clone(),
-        settings,
-        ports,
-        bosh,
-        started,
-        peers: federation.streams.clone(),
-        keeper: keeper.clone(),
-    });
+    let door = web_side(&context, &federation, (settings, ports), keeper.clone());
     for (listeners, entrance) in
         [(web, Entrance::Tls), (web_plain, Entrance::Plain), (acme, Entrance::Proofs)]
     {
@@ -155,11 +114,16 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     }
     // Counted apart: whoever has all streams of an address still hears how the server is.
     Listening::new(&context).all(metrics, Watchers::new(door.clone(), tls.clone()));
+    let verbs = Arc::new(Verbs { tls: tls.clone(), keeper: keeper.clone() });
+    let operators = operators(&context, &federation, config, verbs);
+    let desk = Desk::new(door.clone(), operators.clone(), config.admin.api(), tls.clone());
+    Listening::new(&context).all(api, desk);
     listen_for_peers(&context, &federation, [s2s, s2s_tls], [components, components_tls]);
     let running = Running { places, tls, store, context, stop, save, federation, keeper };
     running.watch_certificates();
     running.start_periodic_jobs();
-    running.listen_to_operator(socket);
+    running.listen_to_operator(socket, operators);
+    forget_audit(&running.context, config.admin.audit_days);
     running.federation.begin(left);
     running.store.check_after_unclean_stop();
     door.started.set();
@@ -279,18 +243,11 @@ impl Running {
         });
     }
 
-    fn listen_to_operator(&self, socket: AdminSocket) {
-        let context = self.context.clone();
-        let peering: Arc<dyn Peering> = self.federation.verbs();
-        // For commands in forms; the task below holds it until the server stops.
-        let known = &context.pipeline.shared().peering;
-        *known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&peering));
-        let verbs = Arc::new(Verbs { tls: self.tls.clone(), keeper: self.keeper.clone() });
+    fn listen_to_operator(&self, socket: AdminSocket, operators: Operators) {
         let mut stopping = self.context.stopping.clone();
         self.context.router.tasks.spawn("admin", async move {
             let answer = move |request| {
-                let operator = operator(&context)
-                    .map(|it| it.with_peering(peering.clone()).with_certificates(verbs.clone()));
+                let operator = operators();
                 async move {
                     match operator {
                         Some(operator) => operator.run(request).await,
@@ -306,26 +263,23 @@ impl Running {
     }
 }
 
-/// Binds all listeners, in the order of [`Config::listeners`].
-async fn bind_all(config: &Config, origins: &Origins) -> Result<[Vec<TcpListener>; 10], Problem> {
-    let mut bound: [Vec<TcpListener>; 10] = Default::default();
-    for ((key, addresses), bound) in config.listeners().into_iter().zip(&mut bound) {
-        for address in addresses {
-            let failed = |error| bind_problem(*address, &error, origins.of(key));
-            bound.push(listener::bind(*address, addresses).await.map_err(failed)?);
-        }
-    }
-    Ok(bound)
-}
-
-fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-}
-
-/// The operator's verbs, with the time of now.
-fn operator(context: &Context) -> Option<Operator> {
-    let host = Jid::parse(context.router.hosts().first()?).ok()?;
-    Some(context.cx(Requester::Entity(host)).operator())
+/// What all that speaks HTTP shares.
+fn web_side(
+    context: &Arc<Context>,
+    federation: &Federation,
+    (settings, ports): (WebSettings, Ports),
+    keeper: Option<Arc<Keeper>>,
+) -> Arc<Web> {
+    Arc::new(Web {
+        context: context.clone(),
+        settings,
+        ports,
+        bosh: BoshTable::default(),
+        started: Started::default(),
+        peers: federation.streams.clone(),
+        keeper,
+        api: ApiCounts::default(),
+    })
 }
 
 /// Said before a port is found taken: it would be blamed on some other server.
@@ -485,7 +439,8 @@ const THROTTLE_ENTRIES: usize = 10_000;
 const TWO_ON_ONE_FOLDER: &str = "most likely a Stonechat runs here already; a second one needs a \
     folder and ports of its own: --data-dir other-data --set c2s.listen=127.0.0.1:15222 \
     --set c2s.listen_tls=127.0.0.1:15223 --set s2s.listen=127.0.0.1:15269 \
-    --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444";
+    --set web.listen=127.0.0.1:15443 --set metrics.listen=127.0.0.1:15444 \
+    --set admin.listen=127.0.0.1:15445";
 const CHECK: &str = "run `stonechat check` for a closer look";
 const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Polls between two looks at expiry: a day's worth.

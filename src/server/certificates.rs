@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::clock::now;
 use super::config::Config;
-use crate::admin::{CertError, CertVerb, Doing, Keeping};
+use crate::admin::told::{CertLine, CertList, CertOrders, CertRenewed};
+use crate::admin::{CertError, CertVerb, Doing, Keeping, Outcome};
 use crate::base::time::stamp;
 use crate::net::acme::{Keeper, Ordered};
 use crate::net::tls::{HostInfo, Tls};
@@ -24,50 +25,41 @@ pub struct Verbs {
 }
 
 impl Keeping for Verbs {
-    fn run<'a>(&'a self, verb: &'a CertVerb) -> Doing<'a, Vec<String>> {
+    fn run<'a>(&'a self, verb: &'a CertVerb) -> Doing<'a, Outcome> {
         Box::pin(async move {
             match verb {
                 CertVerb::List => {
                     let hosts = self.tls.certificate_info();
-                    let mut lines: Vec<_> = hosts.iter().map(|host| line(host, now())).collect();
-                    lines.extend(self.status());
-                    Ok(lines)
+                    let certificates = hosts.iter().map(|host| line(host, now())).collect();
+                    Ok(CertList { certificates, orders: self.status() }.into())
                 }
                 CertVerb::Renew { now } => {
                     let keeper = self.keeper.as_ref().ok_or(CertError::Off)?;
-                    match keeper.renew(*now).await {
-                        Ordered::Done(until) => {
-                            let until = stamp(until);
-                            Ok(vec![format!("a new certificate is in use, good until {until}")])
-                        }
-                        Ordered::NotDue(at) => Ok(vec![format!(
-                            "nothing is to be done: the next one is due about {}; `--now` orders one in any case",
-                            stamp(at)
-                        )]),
-                        Ordered::Failed(why) => Err(CertError::Failed(why).into()),
-                    }
+                    let (until, due) = match keeper.renew(*now).await {
+                        Ordered::Done(until) => (Some(until), None),
+                        Ordered::NotDue(due) => (None, Some(due)),
+                        Ordered::Failed(why) => return Err(CertError::Failed(why).into()),
+                    };
+                    Ok(CertRenewed { until: until.map(stamp), due: due.map(stamp) }.into())
                 }
             }
         })
     }
 
-    fn status(&self) -> Vec<String> {
-        self.keeper.iter().flat_map(|keeper| keeper.status()).collect()
+    fn status(&self) -> Option<CertOrders> {
+        self.keeper.as_ref().map(|keeper| keeper.status())
     }
 }
 
-/// `example.org  until 2026-01-31T12:00:00Z (60 days)  by CN=…  for DNS:example.org  FILE`
-fn line(host: &HostInfo, now: SystemTime) -> String {
-    let left = host.not_after.duration_since(now).unwrap_or_default().as_secs() / 86_400;
-    let by = match host.is_own {
-        true => "this server itself".to_owned(),
-        false => host.issuer.clone(),
-    };
-    format!(
-        "{}  until {} ({left} days)  by {by}  for {}  {}",
-        host.domain,
-        stamp(host.not_after),
-        host.names.join(", "),
-        host.chain_file.display()
-    )
+fn line(host: &HostInfo, now: SystemTime) -> CertLine {
+    let left = host.not_after.duration_since(now).unwrap_or_default();
+    CertLine {
+        domain: host.domain.clone(),
+        until: stamp(host.not_after),
+        days: left.as_secs() / 86_400,
+        own: host.is_own,
+        issuer: host.issuer.clone(),
+        names: host.names.clone(),
+        file: host.chain_file.display().to_string(),
+    }
 }

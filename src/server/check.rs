@@ -333,7 +333,7 @@ pub fn bind_problem(address: SocketAddr, error: &io::Error, place: String) -> Pr
             "another program has it, most likely another XMPP server (`ss -ltnp` shows which): \
              stop that one, or choose another port, such as --set c2s.listen=127.0.0.1:15222 \
              --set c2s.listen_tls=127.0.0.1:15223 --set web.listen=127.0.0.1:15443 \
-             --set metrics.listen=127.0.0.1:15444; port 0 takes any free one. If `[::]` stands beside it \
+             --set metrics.listen=127.0.0.1:15444 --set admin.listen=127.0.0.1:15445; port 0 takes any free one. If `[::]` stands beside it \
              with the same port, that takes it for IPv4 too"
                 .to_owned()
         }
@@ -365,8 +365,8 @@ mod tests {
     fn inputs(folder: &TempDir, sets: &[(&str, &str)]) -> Inputs {
         let data = folder.path().join("data").display().to_string();
         let base = [("data_dir", data.as_str()), ("c2s.listen", "127.0.0.1:0")];
-        let more =
-            ["c2s.listen_tls", "web.listen", "metrics.listen"].map(|key| (key, "127.0.0.1:0"));
+        let more = ["c2s.listen_tls", "web.listen", "metrics.listen", "admin.listen"]
+            .map(|key| (key, "127.0.0.1:0"));
         let all = base.iter().chain(&more).chain(sets);
         let sets = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         Inputs { sets, ..Inputs::default() }

@@ -1,6 +1,8 @@
 //! The command line and its commands.
 
+mod api;
 mod args;
+mod args_api;
 mod args_cert;
 mod args_lab;
 mod args_list;
@@ -9,6 +11,7 @@ mod args_room;
 mod args_s2s;
 mod args_team;
 mod args_upload;
+mod args_user;
 mod args_web;
 mod ask;
 mod backup;
@@ -32,6 +35,7 @@ mod web;
 pub use lab::{Lab, LabServer};
 
 use self::args::{Announcement, Cli, Command};
+use self::args_api::{ApiVerb, ConfigVerb};
 use super::check::{self, Certificates, Depth};
 use super::config::{Config, Loaded, Problem, Problems, load};
 use super::logging;
@@ -70,7 +74,7 @@ pub fn main(runners: Runners) -> ExitCode {
             let depth = if deep { Depth::Deep } else { Depth::Start };
             return check::main(&cli.common.inputs(), depth, runners.certificates);
         }
-        Command::Status => return ask::tell(ask::status(&cli.common)),
+        Command::Status => return ask::tell(&cli.common, ask::status(&cli.common)),
         Command::User(verb) => return user::main(&cli.common, &verb),
         Command::Invite(args) => return invite::main(&cli.common, &args),
         Command::Team(verb) => return team::main(&cli.common, &verb),
@@ -84,11 +88,11 @@ pub fn main(runners: Runners) -> ExitCode {
             return user::send(&cli.common, Request::Announce { text, to }, "");
         }
         Command::Motd(notice) => {
-            let request = Request::Notice { which: Notice::Motd, change: notice.change() };
+            let request = Request::notice(Notice::Motd, notice.change());
             return user::send(&cli.common, request, "there is no message of the day");
         }
         Command::Welcome(notice) => {
-            let request = Request::Notice { which: Notice::Welcome, change: notice.change() };
+            let request = Request::notice(Notice::Welcome, notice.change());
             return user::send(&cli.common, request, "there is no welcome message");
         }
         Command::Reports(verb) => return reports::main(&cli.common, verb),
@@ -96,6 +100,13 @@ pub fn main(runners: Runners) -> ExitCode {
         Command::Completions { shell } => return manual::completions(shell),
         Command::Import(args) => return moving::import(&cli.common, &args),
         Command::Export(args) => return moving::export(&cli.common, &args),
+        Command::Token(verb) => return api::token(&cli.common, verb),
+        Command::Audit(args) => return api::audit(&cli.common, args),
+        Command::Config(ConfigVerb::Show { section }) => {
+            return api::look(&cli.common, Request::ConfigShow { section }, "");
+        }
+        Command::Log(args) => return api::log(&cli.common, args),
+        Command::Api(ApiVerb::Describe) => return api::describe(),
         Command::Backup { file } => return backup::backup(&cli.common, &file),
         Command::Restore { file } => return backup::restore(&cli.common, &file),
     };

@@ -1,6 +1,7 @@
 //! Logs on standard error: lines for people, or JSON for programs.
 
 use super::config::{Log, LogFormat, Problem};
+use super::recent::Recent;
 use crate::base::time::stamp;
 use std::fmt;
 use std::io::IsTerminal;
@@ -49,7 +50,9 @@ where
         LogFormat::Text if style.stamps => layer.compact().with_timer(Stamp).boxed(),
         LogFormat::Text => layer.compact().without_time().boxed(),
     };
-    Ok(Box::new(tracing_subscriber::registry().with(layer.with_filter(filter))))
+    let recent = lines::layer().with_writer(Recent).with_ansi(false).compact().with_timer(Stamp);
+    let both = vec![layer.with_filter(filter.clone()).boxed(), recent.with_filter(filter).boxed()];
+    Ok(Box::new(tracing_subscriber::registry().with(both)))
 }
 
 /// UTC in the form of XEP-0082, to the millisecond.

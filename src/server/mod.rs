@@ -1,6 +1,7 @@
 //! The top floor: config file, command line, logs, the admin socket, wiring and signals.
 
 pub mod admin_socket;
+mod around;
 pub mod build;
 mod certificates;
 pub mod check;
@@ -13,6 +14,8 @@ mod logging;
 pub mod metrics_doc;
 mod periodic;
 pub mod pipeline_doc;
+pub mod places;
+mod recent;
 pub mod run;
 mod services;
 pub mod specs;

@@ -129,6 +129,7 @@ fn place_line(server: &LabServer, running: &Running) -> serde_json::Value {
         "ws": web.as_ref().map(|web| format!("wss://{web}/ws")),
         "bosh": web.as_ref().filter(|_| config.web.bosh).map(|web| format!("https://{web}/http-bind")),
         "metrics": first(&places.metrics).map(|watchers| format!("http://{watchers}/metrics")),
+        "api": first(&places.api).map(|api| format!("http://{api}/api/v1")),
         "s2s": first(&places.s2s),
         "s2s_tls": first(&places.s2s_tls),
         "components": first(&places.components),

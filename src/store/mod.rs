@@ -4,8 +4,10 @@
 //! COMMIT of its batch, never before: the acknowledgement means durable (invariant I8).
 
 pub mod accounts;
+pub mod api_tokens;
 pub mod archive;
 mod archived;
+pub mod audit;
 mod commits;
 mod copies;
 pub mod damage;
@@ -67,7 +69,9 @@ pub use unindexed::Placings;
 pub fn sql_catalogue() -> Vec<(&'static str, &'static str)> {
     [
         accounts::CATALOGUE,
+        api_tokens::CATALOGUE,
         &archive::catalogue().concat(),
+        audit::CATALOGUE,
         devices::CATALOGUE,
         given::CATALOGUE,
         handled::CATALOGUE,

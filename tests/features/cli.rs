@@ -370,6 +370,8 @@ async fn check_beside_a_running_server_is_good() -> Outcome<()> {
         "--set",
         "metrics.listen=127.0.0.1:0",
         "--set",
+        "admin.listen=127.0.0.1:0",
+        "--set",
         "s2s.listen=127.0.0.1:0",
         "check",
         "--deep",

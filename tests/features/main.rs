@@ -10,6 +10,7 @@
 
 mod acme;
 mod administration;
+mod api;
 mod archive;
 mod archive_preferences;
 mod audit;

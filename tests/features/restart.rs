@@ -235,7 +235,14 @@ async fn a_start_that_fails_keeps_the_sessions() -> Outcome<()> {
     let data = lasting.folder.path().join("data").display().to_string();
     let mut args = vec!["--data-dir", &data, "--set", "c2s.listen=127.0.0.1:0"];
     args.extend(["--set", "c2s.listen_tls=127.0.0.1:0", "--set", "web.listen=127.0.0.1:0"]);
-    args.extend(["--set", "s2s.listen=[]", "--set", "metrics.listen=[]"]);
+    args.extend([
+        "--set",
+        "s2s.listen=[]",
+        "--set",
+        "metrics.listen=[]",
+        "--set",
+        "admin.listen=[]",
+    ]);
     args.extend(["--set", "admin.socket=/nonexistent/x.sock"]);
     let said = run_in(lasting.folder.path(), &args, "");
     assert!(!said.ok && said.err.contains("admin socket"), "{}", said.err);

@@ -168,6 +168,8 @@ async fn servers_stand_beside_each_other_but_not_on_one_folder() -> Outcome<()> 
         "--set",
         "metrics.listen=127.0.0.1:0",
         "--set",
+        "admin.listen=127.0.0.1:0",
+        "--set",
         "s2s.listen=127.0.0.1:0",
     ];
     let said = run_in(other.path(), &args, "");
@@ -222,6 +224,8 @@ async fn systemd_is_told_of_the_start_and_the_stop() {
         "web.listen=127.0.0.1:0",
         "--set",
         "metrics.listen=127.0.0.1:0",
+        "--set",
+        "admin.listen=127.0.0.1:0",
         "--set",
         "s2s.listen=127.0.0.1:0",
     ]);

@@ -28,8 +28,12 @@ fn database(data: &Path) -> PathBuf {
 fn refused(folder: &Path) -> String {
     let args = ["--data-dir", "data", "--set", "c2s.listen=127.0.0.1:0"];
     let more = ["--set", "c2s.listen_tls=127.0.0.1:0", "--set", "web.listen=127.0.0.1:0"];
-    let args =
-        [&args[..], &more, &["--set", "metrics.listen=[]", "--set", "s2s.listen=[]"]].concat();
+    let args = [
+        &args[..],
+        &more,
+        &["--set", "metrics.listen=[]", "--set", "s2s.listen=[]", "--set", "admin.listen=[]"],
+    ]
+    .concat();
     let said = run_in(folder, &args, "");
     assert!(!said.ok, "it started: {}", said.out);
     assert!(!said.err.contains("panicked"), "{}", said.err);

@@ -71,7 +71,7 @@ def server(binary):
             port = probe.getsockname()[1]
         data = os.path.join(folder, "data")
         options = ["--data-dir", data, "--set", f"c2s.listen=127.0.0.1:{port}", "--set", "c2s.listen_tls=[]",
-                   "--set", "web.listen=[]", "--set", "metrics.listen=[]", "--set", "s2s.listen=[]"]
+                   "--set", "web.listen=[]", "--set", "metrics.listen=[]", "--set", "s2s.listen=[]", "--set", "admin.listen=[]"]
         with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log:
             process = subprocess.Popen([binary, "serve", *options], stdout=log, stderr=log)
             try:

@@ -48,6 +48,8 @@ failed=0
 for script in slix.py slixperson.py slixrooms.py slixupload.py slixomemo.py aio.py terminal.py gosend.py prom.py; do
   "$venv/bin/python" -W ignore "$here/$script" "$ready" || failed=1
 done
+# The operator's API needs the command that makes tokens.
+"$venv/bin/python" -W ignore "$here/api.py" "$ready" ${1#--ready} || failed=1
 # Gajim's library, as Debian has it and the newest. Both need the system's PyGObject, which pip would have to compile.
 for script in nbx.py nbxrooms.py; do
   /usr/bin/python3 -W ignore "$here/$script" "$ready" || failed=1

@@ -230,7 +230,6 @@ const OUTSIDE: &[(&str, &str, &str)] = &[
     ("register", "src/server/config/schema.rs", "what became of a former key"),
     ("register", "src/server/config/validate.rs", "bounds of its settings"),
     ("register", "src/stream/c2s/step.rs", "requests before authentication"),
-    ("reports", "src/admin/mod.rs", "the operator's verbs"),
     ("reports", "src/admin/reports.rs", "the operator's verbs"),
     ("reports", "src/store/reports.rs", "the table, which the operator's verbs read, too"),
     ("retraction", "src/modules/mam/mod.rs", "which messages an archive shows"),

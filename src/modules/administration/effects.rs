@@ -8,8 +8,8 @@ use super::{announce, notices};
 use crate::admin::accounts::AdminError;
 use crate::admin::invitations::Settings;
 use crate::admin::{
-    Audience, Doing, Effects, Gone, Notice, NoticeChange, Online, Operator, Presence, RoomPage,
-    RoomQuery, RoomVerb, TeamVerb,
+    Audience, Doing, Effects, Gone, Notice, NoticeChange, Online, Operator, Outcome, Presence,
+    RoomPage, RoomQuery, RoomVerb, TeamVerb,
 };
 use crate::base::credential::AgentId;
 use crate::base::role::Role;
@@ -91,19 +91,19 @@ impl Effects for Live {
         })
     }
 
-    fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Vec<String>> {
+    fn team<'a>(&'a self, verb: TeamVerb) -> Doing<'a, Outcome> {
         Box::pin(teams::run(&self.0, verb))
     }
 
-    fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Vec<String>> {
+    fn room<'a>(&'a self, verb: RoomVerb) -> Doing<'a, Outcome> {
         Box::pin(async move {
             let ends = matches!(verb, RoomVerb::Destroy { .. });
-            let lines = muc::run(&self.0, verb).await?;
+            let outcome = muc::run(&self.0, verb).await?;
             if ends {
                 // A team has it no longer. What cannot be done now is done later.
                 let _ = teams::settle(&self.0).await;
             }
-            Ok(lines)
+            Ok(outcome)
         })
     }
 

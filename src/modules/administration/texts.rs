@@ -40,7 +40,7 @@ pub(super) async fn edit_motd(cx: Cx, stages: Vec<Answers>) -> Done {
 
 /// §4.26
 pub(super) async fn delete_motd(cx: Cx) -> Done {
-    let request = Request::Notice { which: Notice::Motd, change: NoticeChange::Delete };
+    let request = Request::NoticeDelete { which: Notice::Motd };
     act(cx, vec![request]).await
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn set_welcome(cx: Cx, stages: Vec<Answers>) -> Done {
 
 /// §4.28
 pub(super) async fn delete_welcome(cx: Cx) -> Done {
-    let request = Request::Notice { which: Notice::Welcome, change: NoticeChange::Delete };
+    let request = Request::NoticeDelete { which: Notice::Welcome };
     act(cx, vec![request]).await
 }
 
@@ -76,5 +76,5 @@ async fn change(
         return Ok(forms::ask(title, told, &[(field, lines)]));
     };
     let change = make(forms::text(answers, var)?);
-    act(cx, vec![Request::Notice { which, change }]).await
+    act(cx, vec![Request::notice(which, change)]).await
 }

@@ -3,7 +3,7 @@
 use super::super::api::{Answers, Cx, Note, StageOutcome};
 use super::effects;
 use super::forms::{self, Blank, bad};
-use crate::admin::accounts::{self, AdminError};
+use crate::admin::accounts::{self, AdminError, Kind};
 use crate::admin::{Actor, Request, RoomError, Secret};
 use crate::base::role::Role;
 use crate::jid::Jid;
@@ -126,7 +126,7 @@ pub(super) async fn edit_admins(cx: Cx, stages: Vec<Answers>) -> Done {
     if !keeps {
         return Err(StanzaError::not_acceptable().text("you would not be an owner any more"));
     }
-    let set = |jid: String, role| Request::UserRole { jid, role: Some(role) };
+    let set = |jid: String, role| Request::UserRoleSet { jid, role };
     let gone = known.iter().filter(|(jid, _)| !wanted.iter().any(|(kept, _)| jid.as_str() == kept));
     let gone: Vec<_> = gone.map(|(jid, _)| set(jid.to_string(), Role::User)).collect();
     let new = wanted.into_iter().filter(|(jid, role)| {
@@ -158,7 +158,7 @@ pub(super) async fn carried_out(
         }
         let mut lines = Vec::new();
         for request in requests {
-            lines.extend(operator.act(&by, request).await.map_err(refused)?);
+            lines.extend(operator.act(&by, request).await.map_err(refused)?.lines());
         }
         Ok::<_, StanzaError>(lines)
     };
@@ -167,45 +167,31 @@ pub(super) async fn carried_out(
 
 /// Who asks.
 pub(super) fn actor(cx: &Cx) -> Actor {
-    Actor { jid: cx.bare(), role: cx.role() }
+    Actor::client(&cx.bare(), cx.role())
 }
 
 /// §5
 pub(super) fn refused(error: AdminError) -> StanzaError {
     let text = error.to_string();
     match error {
-        AdminError::Exists(_) | AdminError::Removed(_) | AdminError::Reserved(_) => {
-            StanzaError::conflict()
-        }
-        AdminError::Address(..)
-        | AdminError::Amount(..)
-        | AdminError::TeamName
-        | AdminError::Time(_)
-        | AdminError::File(_)
-        | AdminError::WhichDomain(_) => bad(""),
+        AdminError::Room(RoomError::Refused(error)) => return error,
+        AdminError::Store(error) => return error.into(),
+        AdminError::Unsent(..) => StanzaError::resource_constraint(),
         AdminError::TooManyInvitations(_) | AdminError::Closed => StanzaError::not_allowed(),
+        AdminError::NotOnline(_) => StanzaError::item_not_found(),
+        AdminError::Room(RoomError::Temporary(_)) | AdminError::Password(_) => {
+            StanzaError::not_acceptable()
+        }
         AdminError::Team(_) | AdminError::Peer(_) | AdminError::Certificate(_) => {
             StanzaError::not_acceptable()
         }
-        AdminError::Room(RoomError::Refused(error)) => return error,
-        AdminError::Room(RoomError::Exists(_)) => StanzaError::conflict(),
-        AdminError::Room(RoomError::Unknown(_) | RoomError::None) => StanzaError::item_not_found(),
-        AdminError::Room(RoomError::Temporary(_)) => StanzaError::not_acceptable(),
-        AdminError::Room(_) => bad(""),
-        AdminError::Above(..) => StanzaError::forbidden(),
-        AdminError::Unknown(_)
-        | AdminError::NotRemoved(_)
-        | AdminError::NotServed { .. }
-        | AdminError::NotOnline(_)
-        | AdminError::UnknownReport(_)
-        | AdminError::NoFile(_)
-        | AdminError::NoTeam(_)
-        | AdminError::UnknownInvitation
-        | AdminError::UnknownDevice(..) => StanzaError::item_not_found(),
-        AdminError::Password(_) => StanzaError::not_acceptable(),
-        AdminError::Store(error) => return error.into(),
-        AdminError::Unsent(..) => StanzaError::resource_constraint(),
-        AdminError::Stopping => StanzaError::internal_server_error(),
+        error => match error.kind() {
+            Kind::Invalid => bad(""),
+            Kind::Unknown => StanzaError::item_not_found(),
+            Kind::Conflict => StanzaError::conflict(),
+            Kind::Forbidden => StanzaError::forbidden(),
+            Kind::Unavailable | Kind::Failed => StanzaError::internal_server_error(),
+        },
     }
     .text(text)
 }

@@ -12,7 +12,8 @@ use super::room::Room;
 use super::rooms::Hold;
 use super::settings::{Preset, Settings, Whois};
 use crate::admin::accounts::{self, AdminError};
-use crate::admin::{RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
+use crate::admin::told::{AffiliationLine, OccupantLine, RoomShown};
+use crate::admin::{Outcome, RoomError, RoomLine, RoomPage, RoomQuery, RoomVerb};
 use crate::base::id::{OsRng, Rng};
 use crate::base::time::micros;
 use crate::jid::BareJid;
@@ -22,12 +23,12 @@ use crate::store::ids::ArchiveId;
 use crate::store::tx::{StoreError, Tx, query_all};
 use std::sync::Arc;
 
-type Lines = Result<Vec<String>, AdminError>;
+type Done = Result<Outcome, AdminError>;
 
-/// Carries out one verb; returns lines for people.
-pub async fn run(cx: &Cx, verb: RoomVerb) -> Lines {
+/// Carries out one verb.
+pub async fn run(cx: &Cx, verb: RoomVerb) -> Done {
     match verb {
-        RoomVerb::List(query) => list(cx, query).await.map(RoomPage::lines),
+        RoomVerb::List(query) => list(cx, query).await.map(Outcome::from),
         RoomVerb::Show { room } => show(cx, &room).await,
         RoomVerb::Create { room, owner, preset, name } => {
             create(cx, &room, &owner, preset.as_deref(), name).await
@@ -125,9 +126,9 @@ fn kind(settings: &Settings) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-async fn show(cx: &Cx, room: &str) -> Lines {
+async fn show(cx: &Cx, room: &str) -> Done {
     let (jid, hold) = found(cx, room).await?;
-    let (mut lines, id) = {
+    let (mut shown, id) = {
         let room = hold.lock();
         (told(&room), room.id)
     };
@@ -136,39 +137,39 @@ async fn show(cx: &Cx, room: &str) -> Lines {
         let archive = ArchiveId::of_room(id);
         cx.store.archive_indexed(archive).await?;
         let (messages, bytes) = cx.store.archive_weight(archive).await?;
-        lines.insert(1, format!("archive: {messages} messages, {bytes} bytes"));
+        (shown.archive_messages, shown.archive_bytes) = (Some(messages), Some(bytes));
     }
-    lines.insert(0, jid.to_string());
-    Ok(lines)
+    shown.jid = jid.to_string();
+    Ok(shown.into())
 }
 
 /// What is known of a room in memory.
-fn told(room: &Room) -> Vec<String> {
+fn told(room: &Room) -> RoomShown {
     let settings = &room.settings;
-    let mut lines = vec![format!("kind: {}", kind(settings))];
-    for (what, text) in [("name", &settings.name), ("description", &settings.description)] {
-        if !text.is_empty() {
-            lines.push(format!("{what}: {}", one_line(text)));
-        }
-    }
-    if room.is_locked() {
-        lines.push("its creator has not configured it yet".to_owned());
-    }
+    let mut affiliations = Vec::new();
     for affiliation in Affiliation::ALL.into_iter().rev() {
         let all = room.standing.iter().filter(|(_, one)| one.affiliation == affiliation);
         let all = all.filter(|_| affiliation != Affiliation::None);
-        lines.extend(all.map(|(jid, _)| format!("{}: {jid}", affiliation.as_str())));
+        let affiliation = affiliation.as_str();
+        affiliations.extend(all.map(|(jid, _)| AffiliationLine {
+            jid: jid.to_string(),
+            affiliation: affiliation.to_owned(),
+        }));
     }
-    let occupant = |one: &super::room::Occupant| {
-        format!("in it: {}, {}, {}", one_line(&one.nick.text), one.bare(), one.role.as_str())
+    let occupant = |one: &super::room::Occupant| OccupantLine {
+        nick: one.nick.text.to_string(),
+        jid: one.bare().to_string(),
+        role: one.role.as_str().to_owned(),
     };
-    lines.extend(room.occupants().map(occupant));
-    lines
-}
-
-/// What others wrote makes no lines of its own.
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    RoomShown {
+        kind: kind(settings),
+        name: settings.name.clone(),
+        description: settings.description.clone(),
+        locked: room.is_locked(),
+        affiliations,
+        occupants: room.occupants().map(occupant).collect(),
+        ..RoomShown::default()
+    }
 }
 
 /// §10.1: as if its owner had entered and configured it, but that nobody is in it.
@@ -178,7 +179,7 @@ async fn create(
     owner: &str,
     preset: Option<&str>,
     name: Option<String>,
-) -> Lines {
+) -> Done {
     let (jid, owner) = (address(cx, room)?, accounts::parse(owner)?);
     accounts::find(&cx.store, &owner).await?;
     let preset = match preset {
@@ -212,7 +213,8 @@ async fn create(
         });
         return Err(RoomError::from(error).into());
     }
-    Ok(vec![format!("the room {jid} is there, {}, and {owner} owns it", preset.as_str())])
+    let kind = preset.as_str();
+    Ok(Outcome::done(format!("the room {jid} is there, {kind}, and {owner} owns it")))
 }
 
 /// What an owner may do the operator may, too.
@@ -220,7 +222,7 @@ fn in_place_of(cx: &Cx, owner: &BareJid) -> Cx {
     Cx { who: Requester::Entity(owner.clone().into()), ..cx.clone() }
 }
 
-async fn destroy(cx: &Cx, room: &str, reason: Option<String>, venue: Option<String>) -> Lines {
+async fn destroy(cx: &Cx, room: &str, reason: Option<String>, venue: Option<String>) -> Done {
     let (jid, hold) = found(cx, room).await?;
     let to = match venue {
         Some(venue) => Some(elsewhere(cx, &jid, &venue).await?.to_string()),
@@ -236,7 +238,7 @@ async fn destroy(cx: &Cx, room: &str, reason: Option<String>, venue: Option<Stri
     let venue = Venue { jid: to, password: None, reason };
     let done = owner::destroy(&in_place_of(cx, &owner), &hold, venue).await;
     done.map_err(RoomError::from)?;
-    Ok(vec![format!("the room {jid} is gone; {count} were in it")])
+    Ok(Outcome::done(format!("the room {jid} is gone; {count} were in it")))
 }
 
 /// The room where those may go who are in one that ends: nobody finds one that is not there.
@@ -254,7 +256,7 @@ async fn affiliate(
     who: &str,
     affiliation: &str,
     reason: Option<String>,
-) -> Lines {
+) -> Done {
     let unknown = || RoomError::Affiliation(affiliation.to_owned());
     let to = Affiliation::parse(affiliation).ok_or_else(unknown)?;
     let (jid, hold) = found(cx, room).await?;
@@ -271,14 +273,14 @@ async fn affiliate(
     }
     let is_new = given::set(cx, &hold, who.clone(), to, reason).await.map_err(RoomError::from)?;
     let already = if is_new { "" } else { " already" };
-    Ok(vec![match to {
+    Ok(Outcome::done(match to {
         Affiliation::None => format!("{who} is nothing in particular to {jid}{already}"),
         to => format!("{who} is {} of {jid}{already}", to.as_str()),
-    }])
+    }))
 }
 
 /// What was said up to now: from the archive, bit by bit, and from what newcomers get.
-async fn purge(cx: &Cx, room: &str) -> Lines {
+async fn purge(cx: &Cx, room: &str) -> Done {
     let (jid, hold) = found(cx, room).await?;
     let Some(id) = hold.lock().id else { return Err(RoomError::Unknown(jid.to_string()).into()) };
     // What is on its way has its rows before they are looked for.
@@ -299,7 +301,7 @@ async fn purge(cx: &Cx, room: &str) -> Lines {
             some => total += some,
         }
     }
-    Ok(vec![format!("{total} messages are deleted from the archive of {jid}")])
+    Ok(Outcome::done(format!("{total} messages are deleted from the archive of {jid}")))
 }
 
 fn stored_after(

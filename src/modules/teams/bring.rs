@@ -257,12 +257,12 @@ mod tests {
         team(&server.cx, TeamVerb::Add { name: name() }).await;
         team(&server.cx, join()).await;
         let added = TeamVerb::AddRoom { name: name(), room: ROOM.to_owned() };
-        let said = run(&server.cx, added).await.unwrap();
+        let said = run(&server.cx, added).await.unwrap().lines();
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said.iter().any(|line| line.starts_with("1 of its rooms' members follow later")));
         assert_eq!(settle(&server.cx).await.unwrap(), 1);
         let shown = RoomVerb::Show { room: ROOM.to_owned() };
-        let shown = muc::run(&server.cx, shown).await.unwrap();
+        let shown = muc::run(&server.cx, shown).await.unwrap().lines();
         assert!(shown.contains(&format!("member: {ANN}")), "{shown:?}");
     }
 
@@ -298,7 +298,7 @@ mod tests {
         };
         server.store().write(add).await.unwrap();
         assert_eq!(settle_by(&stuck, 2).await.unwrap(), 10);
-        let shown = muc::run(&server.cx, RoomVerb::Show { room: room() }).await.unwrap();
+        let shown = muc::run(&server.cx, RoomVerb::Show { room: room() }).await.unwrap().lines();
         for name in &all {
             let line = format!("member: {name}@montague.example");
             assert!(shown.contains(&line), "{line} {shown:?}");

@@ -18,7 +18,7 @@ async fn hears(client: &Client, expected: &[&str]) {
 /// The lines, or the error.
 async fn run(server: &Server, verb: TeamVerb) -> Result<String, String> {
     let done = super::run(&server.cx, verb).await;
-    done.map(|lines| lines.join("\n")).map_err(|error| error.to_string())
+    done.map(|outcome| outcome.lines().join("\n")).map_err(|error| error.to_string())
 }
 
 async fn add(server: &Server, name: &str) -> Result<String, String> {

@@ -7,7 +7,8 @@ use super::membership::{self, Followed};
 use super::rooms::{self, ROOMS_MAX};
 use super::table::{self, MEMBERS_MAX, Member, Team};
 use crate::admin::accounts::{self as verbs, AdminError};
-use crate::admin::{RoomError, TeamError, TeamVerb};
+use crate::admin::told::{Done, MemberLine, TeamLine, TeamList, TeamRooms, TeamShown};
+use crate::admin::{Outcome, RoomError, TeamError, TeamVerb};
 use crate::jid::BareJid;
 use crate::modules::api::Cx;
 use crate::modules::muc;
@@ -16,13 +17,14 @@ use crate::store::accounts;
 use crate::store::tx::{StoreError, Tx};
 
 /// Carries out one verb; returns lines for people.
-pub async fn run(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
+pub async fn run(cx: &Cx, verb: TeamVerb) -> Result<Outcome, AdminError> {
     let looks = verb.changes().is_none();
     let joined = match &verb {
         TeamVerb::Join { name, jid, .. } => Some((name.clone(), verbs::parse(jid)?)),
         _ => None,
     };
-    let mut lines = carry_out(cx, verb).await?;
+    let mut outcome = carry_out(cx, verb).await?;
+    let Outcome::Done(Done { told: lines }) = &mut outcome else { return Ok(outcome) };
     if !looks {
         // Rooms follow, whoever came or went, or whichever.
         match settle(cx).await? {
@@ -33,7 +35,7 @@ pub async fn run(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
     if let Some((team, jid)) = joined {
         lines.extend(bans(cx, team, &jid).await?);
     }
-    Ok(lines)
+    Ok(outcome)
 }
 
 /// A ban outlasts the team's wish.
@@ -51,7 +53,7 @@ async fn bans(cx: &Cx, team: String, jid: &BareJid) -> Result<Vec<String>, Admin
     Ok(lines)
 }
 
-async fn carry_out(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
+async fn carry_out(cx: &Cx, verb: TeamVerb) -> Result<Outcome, AdminError> {
     let router = &cx.router;
     match verb {
         TeamVerb::Add { name } => add(router, label("a team", &name)?).await,
@@ -64,23 +66,25 @@ async fn carry_out(cx: &Cx, verb: TeamVerb) -> Result<Vec<String>, AdminError> {
             join(router, name, jid, called).await
         }
         TeamVerb::Leave { name, jid } => leave(router, name, verbs::parse(&jid)?).await,
-        TeamVerb::Rooms { name } => rooms_of(router, name).await,
+        TeamVerb::Rooms { name } => {
+            Ok(TeamRooms { rooms: rooms_of(router, name).await? }.into())
+        }
         TeamVerb::AddRoom { name, room } => add_room(cx, name, &room).await,
         TeamVerb::RemoveRoom { name, room } => remove_room(cx, name, &room).await,
     }
 }
 
-async fn add(router: &Arc<Router>, name: String) -> Result<Vec<String>, AdminError> {
+async fn add(router: &Arc<Router>, name: String) -> Result<Outcome, AdminError> {
     let wanted = name.clone();
     match router.store.write(move |tx| table::add(tx, &wanted)).await? {
-        Some(Team { name, .. }) => Ok(vec![format!("the team {name} is there, without members")]),
+        Some(Team { name, .. }) => Ok(Outcome::done(format!("the team {name} is there, without members"))),
         None => Err(TeamError::Exists(name).into()),
     }
 }
 
 /// Takes the members out one by one, so that no transaction is as large as the whole team. Stopped between
 /// two of them it is a smaller team, and can be removed again.
-async fn remove(router: &Arc<Router>, name: String) -> Result<Vec<String>, AdminError> {
+async fn remove(router: &Arc<Router>, name: String) -> Result<Outcome, AdminError> {
     let mut left: usize = 0;
     loop {
         let wanted = name.clone();
@@ -98,29 +102,32 @@ async fn remove(router: &Arc<Router>, name: String) -> Result<Vec<String>, Admin
         if is_gone {
             let accounts =
                 if left == 1 { "1 account is".into() } else { format!("{left} accounts are") };
-            return Ok(vec![format!("the team {name} is gone, and {accounts} out of it")]);
+            let told = format!("the team {name} is gone, and {accounts} out of it");
+            return Ok(Outcome::done(told));
         }
         left += 1;
     }
 }
 
-async fn list(router: &Arc<Router>) -> Result<Vec<String>, AdminError> {
+async fn list(router: &Arc<Router>) -> Result<Outcome, AdminError> {
     let teams = router.store.read(|tx| table::list(tx)).await?;
-    Ok(teams.into_iter().map(|(name, members)| format!("{name}  {members}")).collect())
+    let teams = teams.into_iter().map(|(name, members)| TeamLine { name, members });
+    Ok(TeamList { teams: teams.collect() }.into())
 }
 
-async fn show(router: &Arc<Router>, name: String) -> Result<Vec<String>, AdminError> {
+async fn show(router: &Arc<Router>, name: String) -> Result<Outcome, AdminError> {
     let wanted = name.clone();
     let found = router.store.read(move |tx| match table::find(tx, &wanted)? {
         Some(team) => Ok(Some((table::members(tx, &team)?, rooms::list(tx, &team)?))),
         None => Ok(None),
     });
-    let (members, rooms) = found.await?.ok_or(TeamError::Unknown(name))?;
-    let line = |Member { jid, name, shown, .. }: &Member| {
-        format!("{jid}  {name}{}", if *shown { "" } else { " (shut)" })
+    let (members, rooms) = found.await?.ok_or_else(|| TeamError::Unknown(name.clone()))?;
+    let line = |Member { jid, name, shown, .. }: Member| MemberLine {
+        jid: jid.to_string(),
+        name,
+        shut: !shown,
     };
-    let rooms = rooms.into_iter().map(|room| format!("{room}  (room)"));
-    Ok(members.iter().map(line).chain(rooms).collect())
+    Ok(TeamShown { name, members: members.into_iter().map(line).collect(), rooms }.into())
 }
 
 async fn join(
@@ -128,7 +135,7 @@ async fn join(
     name: String,
     jid: BareJid,
     called: Option<String>,
-) -> Result<Vec<String>, AdminError> {
+) -> Result<Outcome, AdminError> {
     let joined = membership::change(router, move |tx, followed| {
         let (team, account) = match both(tx, &name, &jid)? {
             Ok(both) => both,
@@ -151,14 +158,14 @@ async fn join(
         let now = if is_new { "in the team" } else { "called another name in the team" };
         Ok(Ok(format!("{jid} is {now} {} now, as {name}", team.name)))
     });
-    Ok(vec![joined.await??])
+    Ok(Outcome::done(joined.await??))
 }
 
 async fn leave(
     router: &Arc<Router>,
     name: String,
     jid: BareJid,
-) -> Result<Vec<String>, AdminError> {
+) -> Result<Outcome, AdminError> {
     let left = membership::change(router, move |tx, followed: &mut Followed| {
         let (team, account) = match both(tx, &name, &jid)? {
             Ok(both) => both,
@@ -171,7 +178,7 @@ async fn leave(
         membership::leave(tx, &team, &member, followed)?;
         Ok(Ok(format!("{} is not in the team {} any more", member.jid, team.name)))
     });
-    Ok(vec![left.await??])
+    Ok(Outcome::done(left.await??))
 }
 
 async fn rooms_of(router: &Arc<Router>, name: String) -> Result<Vec<String>, AdminError> {
@@ -183,7 +190,7 @@ async fn rooms_of(router: &Arc<Router>, name: String) -> Result<Vec<String>, Adm
     Ok(rooms.await?.ok_or(TeamError::Unknown(name))?)
 }
 
-async fn add_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, AdminError> {
+async fn add_room(cx: &Cx, name: String, room: &str) -> Result<Outcome, AdminError> {
     let jid = muc::address(cx, room)?;
     let known = muc::known(cx, &jid).await.map_err(RoomError::from)?;
     let known = known.ok_or_else(|| RoomError::Unknown(jid.to_string()))?;
@@ -204,10 +211,10 @@ async fn add_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, Admi
         };
         Ok(Ok(format!("{jid} is a room of the team {}{already}, with {members}", team.name)))
     });
-    Ok(vec![added.await??])
+    Ok(Outcome::done(added.await??))
 }
 
-async fn remove_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, AdminError> {
+async fn remove_room(cx: &Cx, name: String, room: &str) -> Result<Outcome, AdminError> {
     let jid = muc::address(cx, room)?;
     let removed = cx.store.write(move |tx| {
         let Some(team) = table::find(tx, &name)? else {
@@ -218,7 +225,7 @@ async fn remove_room(cx: &Cx, name: String, room: &str) -> Result<Vec<String>, A
             false => Err(TeamError::NoRoom(jid.to_string(), team.name)),
         })
     });
-    Ok(vec![removed.await??])
+    Ok(Outcome::done(removed.await??))
 }
 
 /// The team and the account of these names.

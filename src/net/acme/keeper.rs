@@ -17,6 +17,7 @@ use super::order::{self, Issued};
 use super::plan::{self, Known, Validity};
 use super::proofs::{Answers, Proofs, sweep};
 use super::settings::Settings;
+use crate::admin::told::{CertOrders, OrderFailure};
 use crate::base::figures::Figures;
 use crate::base::id::OsRng;
 use crate::base::time::{is_plausible, stamp};
@@ -362,8 +363,8 @@ impl Keeper {
         }
     }
 
-    /// How it stands, in lines for people.
-    pub fn status(&self) -> Vec<String> {
+    /// How it stands.
+    pub fn status(&self) -> CertOrders {
         let known = self.known();
         status(&self.settings.directory, &known, &self.notes.look())
     }
@@ -392,32 +393,21 @@ pub fn figures(keeper: Option<&Keeper>, figures: &mut Figures) {
         .is(failed);
 }
 
-fn status(directory: &str, known: &Known, memory: &Memory) -> Vec<String> {
-    let mut lines = vec![match known.certificate {
-        Some(one) => format!(
-            "certificate by ACME: good until {}, renewed about {}",
-            stamp(one.until),
-            stamp(plan::next_order(&Known { complete: true, ..*known }))
-        ),
-        None => format!(
-            "certificate by ACME: none yet from {directory}; the one that the server made itself is in use"
-        ),
-    }];
-    if !memory.left_out.is_empty() {
-        lines.push(format!(
-            "certificate by ACME: the authority refused {}, so it is not for these",
-            memory.left_out.join(", ")
-        ));
+fn status(directory: &str, known: &Known, memory: &Memory) -> CertOrders {
+    let next = || stamp(plan::next_order(&Known { complete: true, ..*known }));
+    let failure = memory.failure.as_ref().zip(memory.failed.and_then(time));
+    CertOrders {
+        directory: directory.to_owned(),
+        until: known.certificate.map(|one| stamp(one.until)),
+        renewed: known.certificate.map(|_| next()),
+        refused: memory.left_out.clone(),
+        failure: failure.map(|(why, at)| OrderFailure {
+            at: stamp(at),
+            failures: memory.failures,
+            why: why.clone(),
+            next_try: stamp(plan::next_order(known)),
+        }),
     }
-    if let (Some(failure), Some(at)) = (&memory.failure, memory.failed.and_then(time)) {
-        lines.push(format!(
-            "certificate by ACME: the last order FAILED at {} ({} in a row): {failure}; next try at {}",
-            stamp(at),
-            memory.failures,
-            stamp(plan::next_order(known))
-        ));
-    }
-    lines
 }
 
 #[allow(clippy::disallowed_methods)] // the wall clock, at the floor that has one

@@ -76,6 +76,7 @@ struct Watched {
 async fn metrics(State(Watched { web, tls }): State<Watched>) -> Response {
     let mut figures = web.context.figures().await;
     web.peers.figures(&mut figures);
+    web.api.figures(&mut figures);
     let ends = tls.certificate_info().into_iter().map(|host| host.not_after);
     if let Some(first) = ends.min() {
         let since = first.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -7,6 +7,7 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
 
+use super::api::ApiCounts;
 use super::bosh;
 use super::settings::Settings;
 use super::visitor::{Connection, Visitor};
@@ -31,6 +32,8 @@ pub struct Web {
     pub peers: Arc<Federation>,
     /// Whoever orders certificates.
     pub keeper: Option<Arc<Keeper>>,
+    /// What the operator's API counts.
+    pub api: ApiCounts,
 }
 
 /// Whether the start is over.

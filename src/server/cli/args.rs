@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use super::args_api::{AUDIT_EXAMPLES, ApiVerb, Audit, ConfigVerb, Log, TOKEN_EXAMPLES, Token};
 use super::args_cert::{CERT_EXAMPLES, Cert};
 use super::args_lab::{LAB, LAB_EXAMPLES, LabArgs};
 use super::args_moving::{EXPORT_EXAMPLES, Export, IMPORT_EXAMPLES, Import};
@@ -7,9 +8,9 @@ use super::args_room::{ROOM_EXAMPLES, Room};
 use super::args_s2s::{S2S_EXAMPLES, S2s};
 use super::args_team::{TEAM_EXAMPLES, Team};
 use super::args_upload::{UPLOAD_EXAMPLES, Upload};
+use super::args_user::{USER_EXAMPLES, User};
 use super::args_web::WebVerb;
 use crate::admin::NoticeChange;
-use crate::base::role::Role;
 use crate::server::config::Inputs;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ pub struct Common {
     /// The folder of the database, certificates and admin socket: short for --set data_dir=PATH
     #[arg(long, global = true, value_name = "PATH")]
     pub data_dir: Option<PathBuf>,
+    /// Prints what a command gives as JSON, in the form of the JSON API (docs/api.md)
+    #[arg(long, global = true)]
+    pub json: bool,
 }
 
 impl Common {
@@ -120,6 +124,20 @@ pub enum Command {
     /// Give out accounts with all that they have, while the server runs or not
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(Export),
+    /// Make, list and take back the tokens of programs that use the JSON API
+    #[command(subcommand, after_help = TOKEN_EXAMPLES)]
+    Token(Token),
+    /// List what operators did, by whatever way: who, what, when, from where, and what came of it
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(Audit),
+    /// Show the configuration that is in force
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Show the newest lines of the running server's log
+    Log(Log),
+    /// Describe the JSON API
+    #[command(subcommand)]
+    Api(ApiVerb),
     /// Copy the database into a new file, while the server runs or not
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup {
@@ -194,43 +212,6 @@ pub enum Invitations {
     },
 }
 
-/// The verbs of `stonechat user`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum User {
-    /// Make an account
-    Add(WithPassword),
-    /// Give an account another password; its devices are logged out
-    Passwd(WithPassword),
-    /// Make a link with which an account's owner sets a new password in a client, once
-    ResetLink(ResetLink),
-    /// Shut an account: nobody can log in to it, and nothing of it is lost
-    Disable(Account),
-    /// Open a shut account again
-    Enable(Account),
-    /// Delete an account with its contacts, archive and waiting messages
-    Del(Deletion),
-    /// Bring a deleted account back, as long as modules.register.grace_days says
-    Restore(Account),
-    /// End the sessions of an account, or one of them; their clients may log in again
-    Logout(SessionOf),
-    /// List the devices that an account is used with, as far as their clients tell
-    Devices(Account),
-    /// Log a device out: it needs the password again
-    Revoke(Device),
-    /// Make an account an admin, or no admin any more; without a role say which it has, and without an
-    /// address list all admins
-    Role(RoleOf),
-    /// List accounts
-    List {
-        /// Only those of this domain
-        #[arg(long)]
-        domain: Option<String>,
-        /// Those that were deleted and can be restored
-        #[arg(long, conflicts_with = "domain")]
-        deleted: bool,
-    },
-}
-
 /// The verbs of `stonechat reports`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Reports {
@@ -250,33 +231,6 @@ pub enum Reports {
         /// Its number in the list
         id: i64,
     },
-}
-
-/// An account to act on.
-#[derive(Debug, Clone, Args)]
-pub struct Account {
-    /// The address, such as alice@example.org
-    pub jid: String,
-}
-
-/// A link to a new password.
-#[derive(Debug, Clone, Args)]
-pub struct ResetLink {
-    /// The address, such as alice@example.org
-    pub jid: String,
-    /// For how long it is good
-    #[arg(long, value_name = "N", default_value_t = 24)]
-    pub hours: u32,
-    /// Draw the QR code also where the output is no terminal
-    #[arg(long)]
-    pub qr: bool,
-}
-
-/// Sessions to end.
-#[derive(Debug, Clone, Args)]
-pub struct SessionOf {
-    /// The address, such as alice@example.org, or alice@example.org/phone for one session
-    pub jid: String,
 }
 
 /// An announcement.
@@ -316,52 +270,6 @@ impl NoticeText {
     }
 }
 
-/// An account to delete.
-#[derive(Debug, Clone, Args)]
-pub struct Deletion {
-    /// The address, such as alice@example.org
-    pub jid: String,
-    /// Delete it for good, so that it cannot be restored; also one that was deleted before
-    #[arg(long)]
-    pub now: bool,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
-}
-
-/// Devices of an account.
-#[derive(Debug, Clone, Args)]
-pub struct Device {
-    /// The address, such as alice@example.org
-    pub jid: String,
-    /// The device, as `stonechat user devices` names it
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    pub device: Option<String>,
-    /// All devices, and all that is logged in
-    #[arg(long)]
-    pub all: bool,
-}
-
-/// An account and its role.
-#[derive(Debug, Clone, Args)]
-pub struct RoleOf {
-    /// The address, such as alice@example.org
-    pub jid: Option<String>,
-    /// owner: may do everything from a client; operator: may administer users; user: as everybody
-    #[arg(value_parser = role)]
-    pub role: Option<Role>,
-}
-
-/// An account and where its password comes from; never from the arguments, which all may read.
-#[derive(Debug, Clone, Args)]
-pub struct WithPassword {
-    /// The address, such as alice@example.org
-    pub jid: String,
-    /// Read the password from standard input, one line, instead of asking for it
-    #[arg(long)]
-    pub password_stdin: bool,
-}
-
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
@@ -372,11 +280,6 @@ fn some_text(text: &str) -> Result<String, String> {
         true => Err("write a text".to_owned()),
         false => Ok(text.to_owned()),
     }
-}
-
-fn role(text: &str) -> Result<Role, String> {
-    let known = Role::ALL.into_iter().find(|role| role.as_str() == text);
-    known.ok_or_else(|| "write owner, operator or user".to_owned())
 }
 
 const ABOUT: &str = "\
@@ -399,7 +302,7 @@ Examples:
   stonechat backup /backups/today.db         copy the database, while the server runs or not
   stonechat lab --user a@localhost:secret    a server to throw away, on free ports
   stonechat --data-dir /tmp/b --set c2s.listen=127.0.0.1:0 --set c2s.listen_tls=[] --set web.listen=[] \
-    --set metrics.listen=[]
+    --set metrics.listen=[] --set admin.listen=[]
                                              a second server on this machine
 
 A first server for others, /etc/stonechat/stonechat.toml:
@@ -410,21 +313,6 @@ A first server for others, /etc/stonechat/stonechat.toml:
   key = \"/etc/letsencrypt/live/example.org/privkey.pem\"
 
 `stonechat COMMAND --help` tells more of each command.";
-
-const USER_EXAMPLES: &str = "\
-Examples:
-  stonechat user add alice@example.org
-  pass show xmpp/bob | stonechat user add bob@example.org --password-stdin
-  stonechat user passwd alice@example.org
-  stonechat user reset-link alice@example.org         she forgot hers, and sets another one herself
-  stonechat user disable bob@example.org
-  stonechat user del bob@example.org && stonechat user restore bob@example.org
-  stonechat user list --domain example.org
-  stonechat user role alice@example.org owner
-
-The commands speak to the running server over the socket admin.sock in its data folder, and to the \
-database itself when no server runs. So run them as the server's user and with its configuration:
-  sudo -u stonechat stonechat --config /etc/stonechat/stonechat.toml user list";
 
 const INVITE_EXAMPLES: &str = "\
 Examples:
@@ -470,6 +358,7 @@ were not found.";
 mod tests {
     use super::super::args_team::TeamRoom;
     use super::*;
+    use crate::base::role::Role;
     use clap::CommandFactory;
 
     fn parse(line: &str) -> Result<Cli, String> {

@@ -7,13 +7,18 @@ use crate::server::config::{Config, Problem, Problems, load};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Says what came of a command.
-pub(super) fn tell(answer: Result<Response, Problems>) -> ExitCode {
+/// Says what came of a command: lines for people, or JSON.
+pub(super) fn tell(common: &Common, answer: Result<Response, Problems>) -> ExitCode {
     match answer {
-        Ok(Response::Ok { lines }) if lines.is_empty() => ExitCode::SUCCESS,
-        Ok(Response::Ok { lines }) => {
-            // The reader may stop reading: `… | head`.
-            let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
+        Ok(Response::Ok { outcome }) => {
+            let text = match common.json {
+                true => serde_json::to_string_pretty(&outcome.json()).unwrap_or_default(),
+                false => outcome.lines().join("\n"),
+            };
+            if !text.is_empty() {
+                // The reader may stop reading: `… | head`.
+                let _ = writeln!(std::io::stdout(), "{text}");
+            }
             ExitCode::SUCCESS
         }
         Ok(Response::Error { message }) => {

@@ -3,7 +3,8 @@
 use super::args::Common;
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
 use super::location;
-use crate::admin::{Request, Response, backup_line};
+use crate::admin::told::Done;
+use crate::admin::{Outcome, Request, Response, backup_made};
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::{RestoreError, Store, Uploads};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 /// Copies the database: the running server does it, or this process when none runs.
 pub(super) fn backup(common: &Common, file: &Path) -> ExitCode {
     let config = load(&common.inputs()).map(|loaded| loaded.config);
-    tell(config.and_then(|config| made(&config, file)))
+    tell(common, config.and_then(|config| made(&config, file)))
 }
 
 /// Puts a backup in the database's place.
@@ -25,7 +26,7 @@ pub(super) fn restore(common: &Common, file: &Path) -> ExitCode {
         is_whole = whole;
         Ok(response)
     });
-    match (tell(done), is_whole) {
+    match (tell(common, done), is_whole) {
         (_, false) => ExitCode::from(MISSING),
         (code, true) => code,
     }
@@ -45,7 +46,7 @@ fn made(config: &Config, file: &Path) -> Result<Response, Problems> {
                 IF_IT_RUNS,
             ))
         })?;
-        return Ok(Response::done(backup_line(&made)));
+        return Ok(Outcome::from(backup_made(made)).into());
     };
     if matches!(response, Response::Ok { .. }) && is_missing(&target) {
         return Err(Problems::one(Problem {
@@ -115,7 +116,7 @@ fn restored(config: &Config, file: &Path) -> Result<(Response, bool), Problems> 
     if !is_whole {
         lines.push(format!("not all is there: the exit code is {MISSING}"));
     }
-    Ok((Response::Ok { lines }, is_whole))
+    Ok((Outcome::Done(Done { told: lines }).into(), is_whole))
 }
 
 const AS_SAID: &str = "do as the first line says";
@@ -150,7 +151,7 @@ mod tests {
 
     fn told(answer: Result<Response, Problems>) -> String {
         match answer {
-            Ok(Response::Ok { lines }) => lines.join("\n"),
+            Ok(Response::Ok { outcome }) => outcome.lines().join("\n"),
             Ok(Response::Error { message }) => message,
             Err(problems) => problems.to_string(),
         }

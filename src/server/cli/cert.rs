@@ -13,9 +13,12 @@ pub(super) fn main(common: &Common, verb: Cert) -> ExitCode {
         Cert::List => CertVerb::List,
         Cert::Renew { now } => CertVerb::Renew { now },
     };
-    tell(load(&common.inputs()).and_then(|loaded| {
-        let config = &loaded.config;
-        let asked = block_on(ask_server(config, &Request::Certificates(verb)))??;
-        asked.ok_or_else(|| needs_server(config))
-    }))
+    tell(
+        common,
+        load(&common.inputs()).and_then(|loaded| {
+            let config = &loaded.config;
+            let asked = block_on(ask_server(config, &Request::Certificates(verb)))??;
+            asked.ok_or_else(|| needs_server(config))
+        }),
+    )
 }

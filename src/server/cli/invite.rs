@@ -3,7 +3,7 @@
 use super::args::{Common, Invitations, InviteArgs};
 use super::ask::tell;
 use super::{location, qr, user};
-use crate::admin::{Invite, Request, Response, Secret};
+use crate::admin::{Invite, Request, Secret};
 use crate::server::config::{Config, Problems, load};
 use std::process::ExitCode;
 
@@ -11,13 +11,13 @@ use std::process::ExitCode;
 pub(super) fn main(common: &Common, args: &InviteArgs) -> ExitCode {
     let prepared = prepare(common, args);
     let answer = prepared.and_then(|(config, request)| user::run(&config, request));
-    if let (Ok(Response::Ok { lines }), Some(Invitations::List)) = (&answer, &args.verb)
-        && lines.is_empty()
+    if let (Ok(response), Some(Invitations::List)) = (&answer, &args.verb)
+        && response.is_empty()
     {
         eprintln!("no invitation is open; `stonechat invite` makes one");
     }
     let code = args.verb.is_none().then(|| qr::of(&answer, args.new.qr)).flatten();
-    let told = tell(answer);
+    let told = tell(common, answer);
     qr::draw(code);
     told
 }

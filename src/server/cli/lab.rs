@@ -197,7 +197,7 @@ mod tests {
     ) -> Result<Lab, Problems> {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
         let set = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let common = Common { config: None, set, data_dir: None };
+        let common = Common { config: None, set, data_dir: None, json: false };
         let args = LabArgs {
             domain: owned(domains),
             split: Vec::new(),
@@ -270,6 +270,7 @@ mod tests {
             config: None,
             set: vec![("c2s.listen".to_owned(), "127.0.0.1:15222".to_owned())],
             data_dir: None,
+            json: false,
         };
         let lab = |domain: &[&str], split: &[&str]| {
             let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();

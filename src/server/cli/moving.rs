@@ -4,7 +4,8 @@ use super::args::Common;
 use super::args_moving::{Export, Format, Import};
 use super::ask::{IF_IT_RUNS, block_on, tell};
 use super::location;
-use crate::admin::{Response, accounts};
+use crate::admin::told::Done;
+use crate::admin::{Outcome, Response, accounts};
 use crate::modules;
 use crate::moving::export::{self, ExportError, Given, Selection, Sink};
 use crate::moving::import::{self, ImportError, Progress, Target, Told};
@@ -26,14 +27,14 @@ pub(super) fn import(common: &Common, args: &Import) -> ExitCode {
     let taken = load(&common.inputs()).and_then(|loaded| taken(&loaded, args));
     match taken {
         Ok((report, ended)) => {
-            let lines = report.lines(args.dry_run);
-            let told = tell(Ok(Response::Ok { lines }));
+            let outcome = Done { told: report.lines(args.dry_run) }.into();
+            let told = tell(common, Ok(Response::Ok { outcome }));
             match ended {
                 Ok(()) => told,
-                Err(problems) => tell(Err(problems)),
+                Err(problems) => tell(common, Err(problems)),
             }
         }
-        Err(problems) => tell(Err(problems)),
+        Err(problems) => tell(common, Err(problems)),
     }
 }
 
@@ -144,13 +145,15 @@ pub(super) fn export(common: &Common, args: &Export) -> ExitCode {
         location::must_be(&loaded)?;
         given(&loaded.config, args)
     });
-    tell(given.map(|given| {
+    let told = given.map(|given| {
         let Given { accounts, rooms, parts } = given;
         let file = args.to.display();
-        Response::done(format!(
+        let told = format!(
             "{file} has {accounts} accounts and {rooms} rooms, with {parts} things in them"
-        ))
-    }))
+        );
+        Response::Ok { outcome: Outcome::done(told) }
+    });
+    tell(common, told)
 }
 
 fn given(config: &Config, args: &Export) -> Result<Given, Problems> {

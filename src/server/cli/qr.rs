@@ -9,9 +9,9 @@ use std::io::{IsTerminal, Write};
 /// The code of the link that an answer begins with: on a terminal, or where it is `wanted`.
 pub(super) fn of(answer: &Result<Response, Problems>, wanted: bool) -> Option<String> {
     let is_terminal = std::io::stdout().is_terminal();
-    let Ok(Response::Ok { lines }) = answer else { return None };
-    let link = lines.first().filter(|_| wanted || is_terminal)?;
-    code(link, is_terminal)
+    let Ok(Response::Ok { outcome }) = answer else { return None };
+    let link = outcome.lines().into_iter().next().filter(|_| wanted || is_terminal)?;
+    code(&link, is_terminal)
 }
 
 /// Draws it.

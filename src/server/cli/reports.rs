@@ -4,7 +4,7 @@ use super::args::{Common, Reports};
 use super::ask::tell;
 use super::location;
 use super::user::run;
-use crate::admin::{Request, Response};
+use crate::admin::Request;
 use crate::server::config::load;
 use std::process::ExitCode;
 
@@ -19,11 +19,11 @@ pub(super) fn main(common: &Common, verb: Reports) -> ExitCode {
         location::must_be(&loaded)?;
         run(&loaded.config, request)
     });
-    if let (Reports::List { .. }, Ok(Response::Ok { lines })) = (verb, &answer)
-        && lines.is_empty()
+    if let (Reports::List { .. }, Ok(response)) = (verb, &answer)
+        && response.is_empty()
     {
         // Not on standard output: each line there is a report.
         eprintln!("there are no reports");
     }
-    tell(answer)
+    tell(common, answer)
 }

@@ -4,7 +4,7 @@ use super::args::Common;
 use super::args_room::Room;
 use super::ask::{ask_server, block_on, needs_server, tell};
 use super::{location, user};
-use crate::admin::{Request, Response, RoomQuery, RoomVerb};
+use crate::admin::{Request, RoomQuery, RoomVerb};
 use crate::server::config::{Problem, Problems, load};
 use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
@@ -20,14 +20,14 @@ pub(super) fn main(common: &Common, verb: &Room) -> ExitCode {
         sure(verb).map_err(Problems::one)?;
         block_on(ask_server(&config, &request))??.ok_or_else(|| needs_server(&config))
     });
-    if let (Room::List { .. }, Ok(Response::Ok { lines })) = (verb, &answer)
-        && lines.is_empty()
+    if let (Room::List { .. }, Ok(response)) = (verb, &answer)
+        && response.is_empty()
     {
         // Not on standard output: each line there is a room.
         let is_all = matches!(verb, Room::List { search: None, after: None, .. });
         eprintln!("{}", if is_all { NONE_YET } else { "there are no such rooms" });
     }
-    tell(answer)
+    tell(common, answer)
 }
 
 const NONE_YET: &str = "there are no rooms yet; users make them in their clients, and \

@@ -28,7 +28,8 @@ pub(super) fn main(common: &Common, verb: S2s) -> ExitCode {
         block_on(ask_server(config, &Request::Peers(verb)))??.ok_or_else(|| needs_server(config))
     });
     let reached = match &answer {
-        Ok(Response::Ok { lines }) => {
+        Ok(Response::Ok { outcome }) => {
+            let lines = outcome.lines();
             if lines.is_empty() {
                 // Not on standard output: each line there is a stream or a rule.
                 eprintln!("{nothing}");
@@ -37,7 +38,7 @@ pub(super) fn main(common: &Common, verb: S2s) -> ExitCode {
         }
         _ => false,
     };
-    let told = tell(answer);
+    let told = tell(common, answer);
     if tests && !reached { ExitCode::FAILURE } else { told }
 }
 

@@ -4,37 +4,41 @@ use super::args::Common;
 use super::args_team::{Team, TeamRoom};
 use super::ask::tell;
 use super::{location, user};
-use crate::admin::{Request, Response, TeamVerb};
+use crate::admin::{Outcome, Request, Response, TeamVerb};
 use crate::server::config::{Config, Problem, Problems, load};
 use std::process::ExitCode;
 
 /// Does one verb, for each of the addresses, and says what came of it.
 pub(super) fn main(common: &Common, verb: &Team) -> ExitCode {
     let done = prepare(common).and_then(|config| {
-        let mut all = Vec::new();
+        let mut all: Option<Outcome> = None;
         for verb in verbs(verb)? {
-            match user::run(&config, Request::Team(verb))? {
-                Response::Ok { lines } => all.extend(lines),
-                error @ Response::Error { .. } => return Ok((all, Some(error))),
+            match (user::run(&config, Request::Team(verb))?, &mut all) {
+                // Several are changes, which are said in words.
+                (Response::Ok { outcome: Outcome::Done(more) }, Some(Outcome::Done(done))) => {
+                    done.told.extend(more.told);
+                }
+                (Response::Ok { outcome }, _) => all = Some(outcome),
+                (error @ Response::Error { .. }, _) => return Ok((all, Some(error))),
             }
         }
         Ok((all, None))
     });
-    match done {
-        Err(problems) => tell(Err(problems)),
-        Ok((lines, None)) => {
-            if let (Some(nothing), true) = (nothing(verb), lines.is_empty()) {
-                // Not on standard output: each line there is a team, a member or a room.
-                eprintln!("{nothing}");
-            }
-            tell(Ok(Response::Ok { lines }))
+    let (all, error) = match done {
+        Err(problems) => return tell(common, Err(problems)),
+        Ok(done) => done,
+    };
+    let mut code = ExitCode::SUCCESS;
+    if let Some(outcome) = all {
+        let response = Response::from(outcome);
+        if let (Some(nothing), true) = (nothing(verb), response.is_empty()) {
+            // Not on standard output: each line there is a team, a member or a room.
+            eprintln!("{nothing}");
         }
-        // What was done before one failed is said, too.
-        Ok((lines, Some(error))) => {
-            tell(Ok(Response::Ok { lines }));
-            tell(Ok(error))
-        }
+        code = tell(common, Ok(response));
     }
+    // What was done before one failed is said, too.
+    error.map_or(code, |error| tell(common, Ok(error)))
 }
 
 fn prepare(common: &Common) -> Result<Config, Problems> {

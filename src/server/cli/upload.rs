@@ -5,7 +5,7 @@ use super::args_upload::{List, Upload};
 use super::ask::tell;
 use super::user::run;
 use super::{location, room};
-use crate::admin::{Request, Response, UploadVerb};
+use crate::admin::{Request, UploadVerb};
 use crate::server::config::{Problems, load};
 use std::process::ExitCode;
 
@@ -22,13 +22,13 @@ pub(super) fn main(common: &Common, verb: Upload) -> ExitCode {
         }
         run(&loaded.config, Request::Upload(request(verb)))
     });
-    if let (Some(jid), Ok(Response::Ok { lines })) = (of, &answer)
-        && lines.is_empty()
+    if let (Some(jid), Ok(response)) = (of, &answer)
+        && response.is_empty()
     {
         // Not on standard output: each line there is a file.
         eprintln!("{jid} has no files here");
     }
-    tell(answer)
+    tell(common, answer)
 }
 
 fn request(verb: Upload) -> UploadVerb {

@@ -1,13 +1,15 @@
 //! `stonechat user …`: to the running server, or to the database when none runs.
 
-use super::args::{Common, Deletion, RoleOf, User, WithPassword};
+use super::args::Common;
+use super::args_user::{Deletion, RoleOf, User, WithPassword};
 use super::ask::{IF_IT_RUNS, ask_server, block_on, tell};
 use super::{location, qr};
-use crate::admin::{Request, Response, Secret, accounts, served};
+use crate::admin::{Request, Response, Secret, UserQuery, accounts, served};
 use crate::jid::Jid;
 use crate::modules::api::{Cx, Requester};
 use crate::modules::{self, Pipeline};
 use crate::router::Router;
+use crate::server::around::Around;
 use crate::server::clock::now;
 use crate::server::config::{Config, Problem, Problems, load};
 use crate::store::Store;
@@ -19,8 +21,8 @@ use std::sync::Arc;
 /// Does one verb and says what came of it.
 pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
     let answer = prepare(common, verb).and_then(|(config, request)| run(&config, request));
-    if let (Ok(Response::Ok { lines }), Some(nothing)) = (&answer, nothing(verb))
-        && lines.is_empty()
+    if let (Ok(response), Some(nothing)) = (&answer, nothing(verb))
+        && response.is_empty()
     {
         // Not on standard output: each line there is an account or a device.
         eprintln!("{nothing}");
@@ -29,7 +31,7 @@ pub(super) fn main(common: &Common, verb: &User) -> ExitCode {
         User::ResetLink(wanted) => qr::of(&answer, wanted.qr),
         _ => None,
     };
-    let told = tell(answer);
+    let told = tell(common, answer);
     qr::draw(code);
     told
 }
@@ -41,10 +43,10 @@ pub(super) fn send(common: &Common, request: Request, nothing: &str) -> ExitCode
         Ok(loaded.config)
     });
     let answer = loaded.and_then(|config| run(&config, request));
-    if matches!(&answer, Ok(Response::Ok { lines }) if lines.is_empty()) {
+    if matches!(&answer, Ok(response) if response.is_empty()) && !nothing.is_empty() {
         eprintln!("{nothing}");
     }
-    tell(answer)
+    tell(common, answer)
 }
 
 /// What is said when a list is empty.
@@ -53,6 +55,10 @@ fn nothing(verb: &User) -> Option<String> {
         User::Devices(account) => Some(format!("{} has no known devices", account.jid)),
         User::Role(RoleOf { jid: None, .. }) => {
             Some("there are no admins; `stonechat user role ADDRESS owner` makes one".to_owned())
+        }
+        User::Sessions(account) => Some(format!("{} has no sessions now", account.jid)),
+        User::List { search: Some(_), .. } | User::List { after: Some(_), .. } => {
+            Some("there are no such accounts".to_owned())
         }
         User::List { deleted: true, .. } => Some("no deleted account can be restored".to_owned()),
         User::List { domain: Some(domain), .. } => Some(format!("{domain} has no accounts")),
@@ -103,16 +109,18 @@ fn prepare(common: &Common, verb: &User) -> Result<(Config, Request), Problems> 
         User::Restore(account) => Request::UserRestore { jid: checked(&account.jid)? },
         User::Logout(session) => Request::UserLogout { jid: session.jid.clone() },
         User::Devices(account) => Request::UserDevices { jid: checked(&account.jid)? },
-        User::Revoke(which) => {
-            Request::UserRevoke { jid: checked(&which.jid)?, device: which.device.clone() }
-        }
-        User::Role(RoleOf { jid: Some(jid), role }) => {
-            Request::UserRole { jid: checked(jid)?, role: *role }
-        }
+        User::Revoke(which) => Request::revoke(checked(&which.jid)?, which.device.clone()),
+        User::Role(RoleOf { jid: Some(jid), role }) => Request::role(checked(jid)?, *role),
         User::Role(RoleOf { jid: None, .. }) => Request::AdminList,
-        User::List { domain, deleted } => {
-            Request::UserList { domain: domain.clone(), deleted: *deleted }
-        }
+        User::Show(account) => Request::UserShow { jid: checked(&account.jid)? },
+        User::Sessions(account) => Request::UserSessions { jid: checked(&account.jid)? },
+        User::List { domain, deleted, search, after, max } => Request::UserList(UserQuery {
+            domain: domain.clone(),
+            deleted: *deleted,
+            search: search.clone(),
+            after: after.clone(),
+            max: *max,
+        }),
     };
     if !matches!(verb, User::Add(_)) {
         location::must_be(&loaded)?;
@@ -174,7 +182,10 @@ async fn alone(config: &Config, request: Request) -> Result<Response, Problems> 
         })
     })?;
     let response = match cx(config, &store) {
-        Some(cx) => cx.operator().run(request).await,
+        Some(cx) => {
+            let around = Arc::new(Around::alone(config));
+            cx.operator().with_surroundings(around).run(request).await
+        }
         None => Response::error("no domain is served"),
     };
     store.close().await;
@@ -309,9 +320,14 @@ mod tests {
     fn without_a_server_the_database_is_changed() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&folder);
-        assert_eq!(run(&config, add()).unwrap(), Response::done("a@localhost can log in now"));
-        let list = run(&config, Request::UserList { domain: None, deleted: false }).unwrap();
-        assert_eq!(list, Response::done("a@localhost"));
+        let made = run(&config, add()).unwrap();
+        let told = |it: &Response| match it {
+            Response::Ok { outcome } => outcome.lines().join("\n"),
+            Response::Error { message } => message.clone(),
+        };
+        assert_eq!(told(&made), "a@localhost can log in now");
+        let list = run(&config, Request::UserList(UserQuery::default())).unwrap();
+        assert!(matches!(&list, Response::Ok { outcome } if outcome.lines() == ["a@localhost"]));
         // For example a server without a socket: the database's lock shows it.
         let held = Store::open(config.store_options()).unwrap();
         let told = run(&config, add()).unwrap_err().to_string();

@@ -4,7 +4,8 @@ use super::args::Common;
 use super::args_web::WebVerb;
 use super::ask::tell;
 use super::{converse, location};
-use crate::admin::Response;
+use crate::admin::told::Done;
+use crate::admin::{Outcome, Response};
 use crate::server::config::{Loaded, Problem, Problems, load};
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,10 +13,11 @@ use std::process::ExitCode;
 /// Does one verb and says what came of it.
 pub(super) fn main(common: &Common, verb: &WebVerb) -> ExitCode {
     let WebVerb::GetConverse { file } = verb;
-    tell(load(&common.inputs()).and_then(|loaded| {
+    let answer = load(&common.inputs()).and_then(|loaded| {
         location::must_be(&loaded)?;
         get_converse(&loaded, file)
-    }))
+    });
+    tell(common, answer)
 }
 
 fn get_converse(loaded: &Loaded, file: &Path) -> Result<Response, Problems> {
@@ -41,5 +43,5 @@ fn get_converse(loaded: &Loaded, file: &Path) -> Result<Response, Problems> {
                   running server no restart"
             .to_owned(),
     });
-    Ok(Response::Ok { lines })
+    Ok(Outcome::Done(Done { told: lines }).into())
 }

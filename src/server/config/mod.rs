@@ -14,6 +14,7 @@ mod public;
 mod s2s;
 mod schema;
 mod sections;
+mod shown;
 mod validate;
 mod validate_acme;
 mod validate_component;
@@ -30,6 +31,7 @@ pub use sections::{
     Admin, C2s, Conflict, Host, Log, LogFormat, Metrics, Modules, Sasl, Session, Store,
     Synchronous, Tls, TlsVersion, Web,
 };
+pub use shown::shown;
 
 use crate::admin::Admins;
 use crate::base::limits::Limits;
@@ -149,6 +151,7 @@ impl Config {
         // No delays by default; the maximum stays, so that a test can set a delay.
         self.sasl.delay_first_ms = 0;
         self.admin.socket = None;
+        self.admin.listen = vec![free];
         self
     }
 
@@ -161,6 +164,7 @@ impl Config {
             &mut self.web.listen,
             &mut self.web.listen_plain,
             &mut self.metrics.listen,
+            &mut self.admin.listen,
             &mut self.s2s.listen,
             &mut self.s2s.listen_tls,
         ];
@@ -171,7 +175,7 @@ impl Config {
     }
 
     /// All addresses that are listened on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 10] {
+    pub fn listeners(&self) -> [(&'static str, &[SocketAddr]); 11] {
         let [s2s, s2s_tls] = self.s2s.listeners();
         let [components, components_tls]: [&[SocketAddr]; 2] = match self.component.is_empty() {
             true => [&[], &[]],
@@ -183,6 +187,7 @@ impl Config {
             ("web.listen", &self.web.listen),
             ("web.listen_plain", &self.web.listen_plain),
             ("metrics.listen", &self.metrics.listen),
+            ("admin.listen", &self.admin.listen),
             ("s2s.listen", s2s),
             ("s2s.listen_tls", s2s_tls),
             ("components.listen", components),
@@ -265,6 +270,13 @@ impl Config {
             lines.push("sasl.mechanisms has ANONYMOUS: anybody can log in without one".to_owned());
         }
         lines.extend(self.acme_warnings());
+        if self.admin.listen.iter().any(|address| !address.ip().is_loopback()) {
+            lines.push(
+                "admin.listen has an address that other machines reach: the API's tokens can be read on the way; put a \
+                 proxy with TLS before it"
+                    .to_owned(),
+            );
+        }
         lines.extend(component::warnings(&self.component, &self.components));
         lines
     }

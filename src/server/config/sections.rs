@@ -342,7 +342,7 @@ pub enum LogFormat {
 }
 
 /// `[admin]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// The unix socket of the command line. Empty: `admin.sock` in the data folder.
@@ -352,6 +352,39 @@ pub struct Admin {
     pub owners: Vec<String>,
     /// Accounts that may administer users from their clients.
     pub operators: Vec<String>,
+    /// Addresses for the JSON API, in plain HTTP.
+    pub listen: Vec<SocketAddr>,
+    /// Names under which it is asked for, beside `localhost`, addresses and the served domains.
+    pub names: Vec<String>,
+    /// Requests to it a second, of each token and each address. 0: no bound.
+    pub requests_per_second: u32,
+    /// Requests above that at once.
+    pub requests_burst: u32,
+    /// Days for which the audit log is kept. 0: for ever.
+    pub audit_days: u32,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            owners: Vec::new(),
+            operators: Vec::new(),
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 5445))],
+            names: Vec::new(),
+            requests_per_second: 20,
+            requests_burst: 100,
+            audit_days: 365,
+        }
+    }
+}
+
+impl Admin {
+    /// What the API needs to know.
+    pub fn api(&self) -> web::ApiSettings {
+        let Self { names, requests_per_second, requests_burst, .. } = self.clone();
+        web::ApiSettings { names, requests_per_second, requests_burst }
+    }
 }
 
 /// A path that is written `""` if there is none, so that every key of the file has a default to show.

@@ -24,6 +24,7 @@ pub(super) async fn lines(config: &Config, running: &Running) -> Vec<String> {
         ("", &listening.web_plain, "plain HTTP, for a proxy"),
         ("proofs:", &listening.acme, "plain HTTP, where an authority looks"),
         ("metrics:", &listening.metrics, "figures for Prometheus, plain HTTP"),
+        ("api:", &listening.api, "JSON for programs with a token, plain HTTP"),
     ] {
         if !addresses.is_empty() {
             lines.push(format!("  {label:<12} {}  ({what})", places(addresses)));

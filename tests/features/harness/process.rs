@@ -173,7 +173,7 @@ impl Drop for Process {
 }
 
 /// Settings of a server that listens where the system has room.
-pub const PORTS: [&str; 10] = [
+pub const PORTS: [&str; 12] = [
     "--set",
     "c2s.listen=127.0.0.1:0",
     "--set",
@@ -182,6 +182,8 @@ pub const PORTS: [&str; 10] = [
     "web.listen=127.0.0.1:0",
     "--set",
     "metrics.listen=127.0.0.1:0",
+    "--set",
+    "admin.listen=127.0.0.1:0",
     "--set",
     "s2s.listen=127.0.0.1:0",
 ];
@@ -207,6 +209,8 @@ pub struct Lab {
     pub split: Vec<(Target, PathBuf)>,
     /// Where an authority looks, if certificates are ordered.
     pub acme: Option<SocketAddr>,
+    /// Where the operator's API is; only of what is started as a lab.
+    pub api: Option<SocketAddr>,
 }
 
 impl Lab {
@@ -252,8 +256,11 @@ impl Lab {
         let components = text("components").parse().ok();
         let components_tls = text("components_tls").parse().ok();
         let acme = text("acme").parse().ok();
+        let api = text("api");
+        let api = api.strip_prefix("http://").and_then(|it| it.strip_suffix("/api/v1"));
+        let api = api.and_then(|address| address.parse().ok());
         let data = text("data").into();
-        Lab { process, target, data, metrics, components, components_tls, split, acme }
+        Lab { process, target, data, metrics, components, components_tls, split, acme, api }
     }
 
     /// `stonechat serve` over this folder, with accounts made before.
@@ -289,6 +296,8 @@ impl Lab {
             "web.listen=127.0.0.1:0",
             "--set",
             "metrics.listen=127.0.0.1:0",
+            "--set",
+            "admin.listen=127.0.0.1:0",
             "--set",
             "s2s.listen=127.0.0.1:0",
             "--set",
@@ -334,8 +343,18 @@ impl Lab {
             let there = text.lines().any(|line| line.ends_with("(bridges and bots)"));
             Some(if there { address(text, "(bridges and bots)") } else { None })
         });
-        let (components_tls, split) = (None, Vec::new());
-        Lab { process, target, data, metrics: None, components, components_tls, split, acme: None }
+        let (components_tls, split, metrics) = (None, Vec::new(), None);
+        Lab {
+            process,
+            target,
+            data,
+            metrics,
+            components,
+            components_tls,
+            split,
+            acme: None,
+            api: None,
+        }
     }
 
     /// A stream with its features, under TLS by STARTTLS, or over WebSocket if
