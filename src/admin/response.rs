@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 
 /// What came of a verb.
+#[allow(clippy::large_enum_variant)] // one for each command, for a moment
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Response {

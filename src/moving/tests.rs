@@ -327,7 +327,11 @@ async fn files_include_others_below_their_folder_only() {
 
 impl Server {
     async fn write(&self, change: impl FnOnce(&mut dyn Tx) + Send + 'static) {
-        self.store.write(move |tx| Ok::<_, StoreError>(change(tx))).await.unwrap();
+        let work = move |tx: &mut dyn Tx| {
+            change(tx);
+            Ok::<_, StoreError>(())
+        };
+        self.store.write(work).await.unwrap();
     }
 
     /// The hashes of an account's keys.

@@ -268,13 +268,18 @@ impl Receiving {
             Routed::Done | Routed::Load(_) | Routed::Crowded | Routed::Handle(_) => {}
         }
         if full && self.work.is_none() {
-            self.context.router.store.hurry();
-            let handled_count = self.handled_count.clone();
-            self.work = Some(Box::pin(async move {
-                handled_count.eased().await;
-                None
-            }));
+            self.ease();
         }
+    }
+
+    /// Takes nothing more until less waits to be written.
+    fn ease(&mut self) {
+        self.context.router.store.hurry();
+        let handled_count = self.handled_count.clone();
+        self.work = Some(Box::pin(async move {
+            handled_count.eased().await;
+            None
+        }));
     }
 
     /// Tells the sender of a stanza that went nowhere, which is counted already. To a peer without XEP-0198 that, too,

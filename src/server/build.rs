@@ -61,10 +61,7 @@ pub async fn start(config: &Config, origins: &Origins) -> Result<Running, Proble
     warn(config, origins);
     let store = open_store(config).await?;
     let secret = secret_of(&store, "sasl").await?;
-    let settings = certificates::settings(config);
-    let made = |error| Problem::told(&error, "the server's own certificates".to_owned(), CHECK);
-    let tls = Tls::load(settings).map_err(made)?;
-    tls.warnings(now()).iter().for_each(|warning| tracing::warn!("{warning}"));
+    let tls = load_tls(config)?;
     let (stop, stopping) = watch::channel(false);
     let (save, saving) = watch::channel(false);
     let (peers, rules) = federation::peers(config);
@@ -317,6 +314,13 @@ fn warn(config: &Config, origins: &Origins) {
     if let Some(Problem { what, fix, .. }) = open_folder(config, origins) {
         tracing::warn!("{what}; {fix}");
     }
+}
+
+fn load_tls(config: &Config) -> Result<Tls, Problem> {
+    let made = |error| Problem::told(&error, "the server's own certificates".to_owned(), CHECK);
+    let tls = Tls::load(certificates::settings(config)).map_err(made)?;
+    tls.warnings(now()).iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(tls)
 }
 
 fn reload(tls: &Tls) {

@@ -45,7 +45,7 @@ pub(super) fn acme(config: &Config, faults: &mut Faults<'_>) {
         );
     }
     let plain = |text: &str| !text.chars().any(|c| c.is_whitespace() || c.is_control());
-    if !acme.email.is_empty() && !(acme.email.contains('@') && plain(&acme.email)) {
+    if !(acme.email.is_empty() || acme.email.contains('@') && plain(&acme.email)) {
         let what = format!("`{}` is no address for mail", acme.email);
         faults.add("acme.email", what, "write it as \"admin@example.org\", or remove it");
     }
