@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use stonechat::store::accounts::{self, Creation};
 use stonechat::store::archive::{self, Entry, RowKind};
-use stonechat::store::handled::DurableCount;
+use stonechat::store::handled::{DurableCount, StreamOwner};
 use stonechat::store::ids::{AccountId, ArchiveId};
 use stonechat::store::{Job, Options, Store, StoreError, Synchronous, Tx, mailbox};
 use tokio::runtime::Runtime;
@@ -161,7 +161,8 @@ impl Job for Message {
     fn durable_count(&self) -> Option<DurableCount> {
         let mut id = [7; 32];
         id[0] = self.sides[0] as u8;
-        Some(DurableCount { id, account: self.accounts[0], h: self.h, at: self.seqs[0] })
+        let owner = StreamOwner::Account(self.accounts[0]);
+        Some(DurableCount { id, owner, h: self.h, at: self.seqs[0] })
     }
 
     fn repeats(&self) -> bool {
