@@ -210,28 +210,39 @@ mod tests {
     #[test]
     fn a_peers_count_is_its_own_and_it_has_a_few() {
         testing::account_tx(|tx, _| {
+            let name = |id: usize| {
+                let mut name = [0; 32];
+                name[..8].copy_from_slice(&id.to_be_bytes());
+                name
+            };
             let count = |remote: &str, id: usize, h, at: i64| DurableCount {
-                id: [u8::try_from(id).unwrap(); 32],
+                id: name(id),
                 owner: StreamOwner::Peer(remote.into()),
                 h,
                 at: at * AT_FRESH,
             };
-            put(tx, &count("other.example", 99, 3, 1)).unwrap();
+            let of = |tx: &mut dyn Tx, id| get_of_peer(tx, &name(id)).unwrap();
+            put(tx, &count("other.example", 9_999, 3, 1)).unwrap();
             for (h, at) in [(1, 10), (2, 10), (3, 12)] {
                 put(tx, &count("peer.example", 1, h, at)).unwrap();
-                assert_eq!(get_of_peer(tx, &[1; 32]), Ok(Some(("peer.example".to_owned(), h))));
+                assert_eq!(of(tx, 1), Some(("peer.example".to_owned(), h)));
+            }
+            // Who takes the SM-ID of another's stream does not change its count.
+            for at in [1, 2] {
+                put(tx, &count("peer.example", 9_999, 8, at)).unwrap();
+                assert_eq!(of(tx, 9_999), Some(("other.example".to_owned(), 3)));
             }
             for id in 2..=STREAMS_OF_PEER + 2 {
                 put(tx, &count("peer.example", id, 9, 20 + i64::try_from(id).unwrap())).unwrap();
             }
             // The oldest made room; nobody else's did.
-            let of = |tx: &mut dyn Tx, id: u8| get_of_peer(tx, &[id; 32]).unwrap().map(|it| it.1);
+            let h = |tx: &mut dyn Tx, id| of(tx, id).map(|it| it.1);
             assert_eq!(
-                (of(tx, 1), of(tx, 2), of(tx, 3), of(tx, 99)),
+                (h(tx, 1), h(tx, 2), h(tx, 3), h(tx, 9_999)),
                 (None, None, Some(9), Some(3))
             );
             assert_eq!(forget_peers_before(tx, 24 * AT_FRESH, 9), Ok(2));
-            assert_eq!((of(tx, 3), of(tx, 4), of(tx, 99)), (None, Some(9), None));
+            assert_eq!((h(tx, 3), h(tx, 4), h(tx, 9_999)), (None, Some(9), None));
         });
     }
 
