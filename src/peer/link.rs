@@ -118,8 +118,8 @@ impl Link {
     async fn open(&mut self) -> Option<Result<Opened, Unreached>> {
         let (federation, queue) = (self.federation.clone(), self.queue.clone());
         // Whoever has a former stream has to ask on its own how much of it the peer has.
-        // So has whoever met a peer that ends each stream: that may be for what this domain sends.
-        let (alone, again) = (self.former.is_some() || self.short > 0, self.tries > 0);
+        // So has whoever met a peer that ends each stream, which may be for what this domain sends. Once may be a restart.
+        let (alone, again) = (self.former.is_some() || self.short > 1, self.tries > 0);
         // What is awaited one after the other shares no room in an idle stream's task: it is boxed.
         let mut opening = Box::pin(async {
             if !alone && let Some(place) = federation.place(&queue).await {

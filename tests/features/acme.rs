@@ -271,6 +271,7 @@ async fn a_service_that_is_refused_later_stays_in_the_certificate() -> Outcome<(
 }
 
 /// Whatever an authority says, the server goes on with the certificate that it has, and tells what was wrong.
+#[allow(clippy::too_many_lines)] // a table of lies
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_lies_gets_nowhere() -> Outcome<()> {
     let here = Ordering::new("http-01", "127.0.0.1", Ways::default(), &[]).await;

@@ -74,10 +74,7 @@ async fn a_refusal_says_that_all_before_it_is_in_the_store() -> Outcome<()> {
                 assert_eq!(refused.attr("type"), Some("error"), "{refused}");
             }
             bob.fence().await?;
-            drop(stalled.map(|stalled| {
-                lab.process.kill();
-                stalled
-            }));
+            drop(stalled.inspect(|_| lab.process.kill()));
         }
         while let Ok(Some(early)) = alice.next().await {
             assert_ne!(early.attr("id"), Some(to), "{early}");

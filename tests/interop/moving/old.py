@@ -40,9 +40,10 @@ class Stonechat(Server):
         certificate, key = self.bed.chain
         hosts = "".join(f'[[host]]\ndomain = "{domain}"\ncertificate = "{certificate}"\nkey = "{key}"\n'
                         for domain in self.domains)
-        return self.write("stonechat.toml", hosts + "[sasl]\niterations = 10000\n[log]\nlevel = \"info\"\n"
+        return self.write("stonechat.toml", hosts + "[sasl]\niterations = 10000\ndelay_first_ms = 0\n[log]\nlevel = \"info\"\n"
                           f"[c2s]\nlisten_tls = [\"{self.address}:5223\"]\nlisten = []\n"
-                          "[s2s]\nlisten = []\nlisten_tls = []\n[http]\nlisten = []\nlisten_tls = []\n")
+                          "[s2s]\nlisten = []\nlisten_tls = []\n"
+                          "[web]\nlisten = []\n[metrics]\nlisten = []\n[admin]\nlisten = []\n")
 
     def arguments(self):
         return ["--config", self.configured(), "--data-dir", self.path("data")]
