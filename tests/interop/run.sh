@@ -107,8 +107,6 @@ if [ -n "$pid" ]; then
   # These end and start servers of their own.
   "$venv/bin/python" -W ignore "$here/resume.py" "$1" || failed=1
   "$venv/bin/python" -W ignore "$here/turn.py" "$1" || failed=1
-  # Moving in from Debian's Prosody and ejabberd, with what clients made there.
-  python3 -W ignore "$here/moving/run.py" "$1" || failed=1
   # Certificates, from a real authority for tests.
   "$venv/bin/python" -W ignore "$here/acme.py" "$1" || failed=1
   # Components: slixmpp's, Debian's and the newest, and a bridge to IRC.
