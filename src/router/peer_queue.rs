@@ -5,7 +5,7 @@
 //! faster. All else is in memory alone, bounded, and given up when the peer cannot be reached. Order holds: while
 //! messages are in the store alone, later ones are, too; and what has no row is sent behind the messages that were
 //! there before it, and before those that came later. Of all else, what our accounts say of their presence, and whom
-//! they ask for it, has more room ([`Later`]).
+//! they ask for it, has more room (`later.rs`).
 
 mod state;
 #[cfg(test)]

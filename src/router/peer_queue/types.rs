@@ -79,7 +79,7 @@ pub enum Next {
     /// These.
     Batch(Taken),
     /// Messages of the store, after the first position, up to the second: when they were sent, call
-    /// [`PeerQueue::read_to`].
+    /// `PeerQueue::read_to`.
     Stored(i64, i64),
 }
 

@@ -24,7 +24,7 @@ pub struct Bounds {
     pub bytes: usize,
     /// The peer's time to answer an `<r/>`.
     pub answers_within: Duration,
-    /// Stanzas after which it is asked without a pause: [`ASK_STANZAS`] of a client.
+    /// Stanzas after which it is asked without a pause: `ASK_STANZAS` of a client.
     pub asks_after: usize,
 }
 
