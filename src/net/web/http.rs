@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,8 +25,19 @@ use super::paced::{Pace, Paced, Received};
 use super::requests;
 use super::state::Web;
 use super::visitor::Connection;
+use crate::net::acceptor::Accepted;
 use crate::net::tcp::Socket;
+use crate::net::tls::Tls;
 use crate::router::task::Tasks;
+
+/// Serves what a listener of its own accepted, in plain HTTP, as [`serve`] does.
+pub async fn serve_plain(web: &Arc<Web>, routes: Router, tls: &Tls, accepted: Accepted) {
+    let Accepted { stream, peer, secured, since, counted } = accepted;
+    let socket = Socket::plain(stream, tls.clone(), web.context.router.limits.ping_timeout);
+    let (counted, told) = (Arc::new(counted), AtomicBool::new(false));
+    let connection = Connection { peer, since, bindings: None, secured, counted, told };
+    serve(web.clone(), routes, socket, Arc::new(connection)).await;
+}
 
 /// Serves requests until the connection or the server ends, or nobody asks for anything.
 pub async fn serve(web: Arc<Web>, routes: Router, socket: Socket, connection: Arc<Connection>) {

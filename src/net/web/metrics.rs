@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use axum::Router;
@@ -20,13 +19,11 @@ use tokio::net::TcpStream;
 
 use super::http;
 use super::state::Web;
-use super::visitor::Connection;
 use super::{process, vitals};
 use crate::base::figures::{Figures, Kind, Sample, Spread, Value};
 use crate::net::acceptor::{Accepted, Protocol};
 use crate::net::acme;
 use crate::net::proxies::Proxies;
-use crate::net::tcp::Socket;
 use crate::net::tls::Tls;
 
 /// The listeners of whoever watches the server: plain HTTP, with the figures and the signs of life alone.
@@ -54,13 +51,7 @@ impl Protocol for Watchers {
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, secured, since, counted } = accepted;
-        let patience = self.web.context.router.limits.ping_timeout;
-        let socket = Socket::plain(stream, self.tls.clone(), patience);
-        let counted = Arc::new(counted);
-        let told = AtomicBool::new(false);
-        let connection = Connection { peer, since, bindings: None, secured, counted, told };
-        http::serve(self.web.clone(), self.routes.clone(), socket, Arc::new(connection)).await;
+        http::serve_plain(&self.web, self.routes.clone(), &self.tls, accepted).await;
     }
 
     async fn refuse(self: Arc<Self>, _: TcpStream) {}

@@ -17,7 +17,6 @@ pub use counts::ApiCounts;
 pub use settings::ApiSettings;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
@@ -30,11 +29,10 @@ use tokio::net::TcpStream;
 
 use super::http;
 use super::state::Web;
-use super::visitor::{Connection, Visitor};
+use super::visitor::Visitor;
 use crate::admin::{Method, Operators, VERBS, openapi};
 use crate::net::acceptor::{Accepted, Protocol};
 use crate::net::proxies::Proxies;
-use crate::net::tcp::Socket;
 use crate::net::tls::Tls;
 use guard::Guard;
 use problem::Trouble;
@@ -111,13 +109,7 @@ impl Protocol for Desk {
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { stream, peer, secured, since, counted } = accepted;
-        let patience = self.web.context.router.limits.ping_timeout;
-        let socket = Socket::plain(stream, self.tls.clone(), patience);
-        let counted = Arc::new(counted);
-        let told = AtomicBool::new(false);
-        let connection = Connection { peer, since, bindings: None, secured, counted, told };
-        http::serve(self.web.clone(), self.routes.clone(), socket, Arc::new(connection)).await;
+        http::serve_plain(&self.web, self.routes.clone(), &self.tls, accepted).await;
     }
 
     async fn refuse(self: Arc<Self>, _: TcpStream) {}
